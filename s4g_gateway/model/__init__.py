@@ -1,8 +1,8 @@
 """The canonical IEC 61850 model: pure values, no I/O, no clock.
 
 Sign, once for the whole product: the generator frame. Positive power leaves the equipment or site towards the
-grid (PV +, discharge +, charging -, load -, export at the PCC +); + reactive power is injected. Limits, ratings
-and energies are unsigned. The edge converts, by the factor in its protocol's mapping data.
+grid (PV +, discharge +, charging -, load -, export at the PCC +); + reactive power is injected. Limits,
+ratings and energies are unsigned. The edge converts, by the factor in its protocol's mapping data.
 """
 
 from s4g_gateway.model.control import (

@@ -42,7 +42,7 @@ class OriginCategory(IntEnum):
 
 
 class AddCause(IntEnum):
-    """Why a Control was refused. Source: IEC 61850-7-2 AddCause (clause unverified, via libiec61850's API)."""
+    """Why a Control was refused. Source: IEC 61850-7-2 AddCause (clause unverified, via libiec61850)."""
 
     UNKNOWN = 0
     NOT_SUPPORTED = 1
