@@ -1,0 +1,1 @@
+"""Holds a site together: contract of the connectors, RealTimeDatabase, configuration, supervisor, journal."""

@@ -1,0 +1,168 @@
+"""What a connector is: the contract between the runtime and every south- and north-bound adapter.
+
+A connector type is an entry point in the group ``s4g_gateway.southbound`` or ``s4g_gateway.northbound`` that
+names a ``ConnectorType``. The runtime reads the table of ``site.toml`` into ``ConnectorType.config``, calls
+``create`` (offline: it compiles tables and finds every contradiction, and opens nothing), then ``run``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import structlog
+
+from s4g_gateway.model import Control, ControlAnswer, ControlPoint, DataSet
+from s4g_gateway.runtime.clock import Clock
+from s4g_gateway.security import Principal
+
+if TYPE_CHECKING:
+    from s4g_gateway.runtime.database import RealTimeDatabase
+
+SOUTHBOUND_GROUP = "s4g_gateway.southbound"
+NORTHBOUND_GROUP = "s4g_gateway.northbound"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppliedDataSet:
+    """A DataSet that a connector keeps up to date.
+
+    Attributes:
+        data_set: the points.
+        period_s: how often a Report is expected, > 0.
+        stale_after_s: age at which every member becomes questionable, oldData; 0 takes 2.5 periods + 1 s.
+        invalid_after_s: age at which every member becomes invalid; 0 takes 5 periods + 5 s.
+    """
+
+    data_set: DataSet
+    period_s: float
+    stale_after_s: float = 0.0
+    invalid_after_s: float = 0.0
+
+    def ages_s(self) -> tuple[float, float]:
+        """Returns the ages (questionable, invalid) in seconds, defaults filled in."""
+        stale = self.stale_after_s or 2.5 * self.period_s + 1.0
+        return stale, max(self.invalid_after_s or 5.0 * self.period_s + 5.0, stale)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counters and gauges of one connector, shown by ``s4g watch`` and the metrics page.
+
+    Names are lower_snake and end in ``_total`` for counters, in their unit for gauges.
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+
+    def add(self, name: str, amount: float = 1) -> None:
+        """Adds to a counter."""
+        self.values[name] = self.values.get(name, 0) + amount
+
+    def set(self, name: str, value: float) -> None:
+        """Sets a gauge."""
+        self.values[name] = value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteContext:
+    """What ``create`` may look at.
+
+    Attributes:
+        site: name of the site, also its SenML and topic name.
+        directory: folder of ``site.toml``; relative paths in a configuration start here.
+        state_directory: folder for files that outlive the process.
+        supplied: for a north-bound connector: every DataSet of the site, south-bound order; else empty.
+        controls: likewise every ControlPoint.
+        roles: conventional reference -> reference of this site, from ``[site.roles]``.
+    """
+
+    site: str
+    directory: Path
+    state_directory: Path
+    supplied: tuple[SuppliedDataSet, ...] = ()
+    controls: tuple[ControlPoint, ...] = ()
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What a running connector gets from the runtime.
+
+    Attributes:
+        name: the connector's name in the site.
+        database: the site's RealTimeDatabase.
+        clock: the clocks.
+        log: structured log, bound to the connector's name.
+        counters: its counters.
+        state_directory: folder of its own for files that outlive the process; exists.
+        principal: under which the connector itself reads, for what no better identity is known.
+    """
+
+    name: str
+    database: RealTimeDatabase
+    clock: Clock
+    log: structlog.stdlib.BoundLogger
+    counters: Counters
+    state_directory: Path
+    principal: Principal
+
+
+class SouthboundConnector(Protocol):
+    """An adapter to devices."""
+
+    @property
+    def supplied(self) -> tuple[SuppliedDataSet, ...]:
+        """The DataSets it keeps up to date; fixed from creation on."""
+        ...
+
+    @property
+    def controls(self) -> tuple[ControlPoint, ...]:
+        """The points through which Controls go down; fixed from creation on."""
+        ...
+
+    async def run(self, services: Services) -> None:
+        """Talks to the devices until cancelled; publishes Reports; survives every fault of a device.
+
+        It must not return. An exception that escapes makes the supervisor start it anew with back-off.
+        On cancellation it releases set-points where the device would otherwise keep them.
+        """
+        ...
+
+    async def execute(self, control: Control) -> ControlAnswer:
+        """Carries out one operate (or, with value None, a release) that arbitration has let through.
+
+        Called only while ``run`` runs. Answers accepted only after the device has confirmed (read-back where
+        the protocol has it); a device out of reach is ABORTION_BY_COMMUNICATION_LOSS. Never raises GatewayError.
+        """
+        ...
+
+
+class NorthboundConnector(Protocol):
+    """An adapter to consumers."""
+
+    async def run(self, services: Services) -> None:
+        """Serves its consumers until cancelled; reads and controls only through ``services.database``."""
+        ...
+
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorType(Generic[ConfigT]):
+    """What an entry point names.
+
+    Attributes:
+        config: frozen keyword-only dataclass of the connector's keys in ``site.toml`` (``name`` and ``type``
+            excepted). Constraints and help stand in ``typing.Annotated[..., msgspec.Meta(...)]``; unknown keys
+            are errors; keys end in their unit.
+        create: ``create(name, config, context)``; offline, raises ConfigError whose problems carry keys
+            relative to the connector's table (the runtime puts file and path before them).
+        summary: one line for ``s4g init`` and docs.
+    """
+
+    config: type[ConfigT]
+    create: Callable[[str, ConfigT, SiteContext], Any]
+    summary: str
