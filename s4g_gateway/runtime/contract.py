@@ -134,7 +134,7 @@ class SouthboundConnector(Protocol):
         """Carries out one operate (or, with value None, a release) that arbitration has let through.
 
         Called only while ``run`` runs. Answers accepted only after the device has confirmed (read-back where
-        the protocol has it); a device out of reach is ABORTION_BY_COMMUNICATION_LOSS. Never raises GatewayError.
+        the protocol has it); out of reach is ABORTION_BY_COMMUNICATION_LOSS. Never raises GatewayError.
         """
         ...
 
@@ -156,7 +156,7 @@ class ConnectorType(Generic[ConfigT]):
 
     Attributes:
         config: frozen keyword-only dataclass of the connector's keys in ``site.toml`` (``name`` and ``type``
-            excepted). Constraints and help stand in ``typing.Annotated[..., msgspec.Meta(...)]``; unknown keys
+            excepted). Constraints and help stand in ``Annotated[..., msgspec.Meta(...)]``; unknown keys
             are errors; keys end in their unit.
         create: ``create(name, config, context)``; offline, raises ConfigError whose problems carry keys
             relative to the connector's table (the runtime puts file and path before them).
