@@ -98,8 +98,8 @@ class ControlPoint:
         model: control model the point asks for.
         minimum: smallest ctlVal accepted, None for no limit.
         maximum: greatest ctlVal accepted, None for no limit.
-        release_value: ctlVal that gives the device back to its own rule when a set-point expires; None where
-            a set-point has no expiry.
+        expires: true for a set-point: when its validity ends the device is given back to its own rule by a
+            Control with value None; false for a switching command, which stays.
         sbo_timeout_s: how long a selection lives.
         description: one line for people.
     """
@@ -110,7 +110,7 @@ class ControlPoint:
     model: ControlModel = ControlModel.DIRECT_ENHANCED
     minimum: float | None = None
     maximum: float | None = None
-    release_value: Value = None
+    expires: bool = True
     sbo_timeout_s: float = 30.0
     description: str = ""
 
