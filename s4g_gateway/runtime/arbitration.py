@@ -114,7 +114,7 @@ class Arbitration:
         self._audit = audit
         self._ledger = ledger
         self._execute_timeout_s = execute_timeout_s
-        self._validity_s = validity_s
+        self.validity_s = validity_s
         self._points: dict[str, _Point] = {}
 
     def add(self, connector: str, controls: Iterable[ControlPoint], execute: Execute) -> None:
@@ -275,7 +275,7 @@ class Arbitration:
             return None
         not_after_ns = control.not_after_ns
         if not_after_ns is None:
-            not_after_ns = self._clock.wall_ns() + round(self._validity_s * NS_PER_S)
+            not_after_ns = self._clock.wall_ns() + round(self.validity_s * NS_PER_S)
         return Hold(control, principal.name, not_after_ns)
 
     async def _execute(self, point: _Point, control: Control) -> ControlAnswer:

@@ -1,7 +1,7 @@
 """Reads ``site.toml``: one site, its devices and its consumers.
 
-``load_site`` checks every table against its connector's configuration class, lets every connector compile itself
-offline, checks the site as a whole, and raises one ConfigError with everything it found.
+``load_site`` checks every table against its connector's configuration class, lets every connector compile
+itself offline, checks the site as a whole, and raises one ConfigError with everything it found.
 """
 
 from __future__ import annotations
