@@ -1,0 +1,1 @@
+"""Bytes to typed messages and back, one package per standard; pure, no meaning attached."""

@@ -1,0 +1,1 @@
+"""The controlled station: links in redundancy groups, interrogations, commands, event buffers."""
