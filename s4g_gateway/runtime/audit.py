@@ -19,8 +19,8 @@ _LOG = structlog.get_logger("audit")
 class JsonLinesAuditLog:
     """Appends decisions to a file and rotates it.
 
-    A line is handed to the operating system at once, so it survives ``kill -9``; it is not synced to disk, since
-    a control must not wait for one: power loss may cost the last seconds.
+    A line is handed to the operating system at once, so it survives ``kill -9``; it is not synced to disk,
+    since a control must not wait for one: power loss may cost the last seconds.
 
     Args:
         path: the file; rotated copies get ``.1`` (newest) to ``.5``.
