@@ -128,7 +128,7 @@ class _TcpConnection(asyncio.Protocol):
         self._buffer = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._slave.connections.add(self._transport)
 
     def connection_lost(self, _exc: Exception | None) -> None:
