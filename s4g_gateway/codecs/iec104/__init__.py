@@ -17,14 +17,14 @@ objects of one type, in order, into ASDUs of at most 249 octets. Normalized valu
 
     outstation = Outstation(OutstationConfig(groups=(GroupConfig(name="scada"),)), image)
     link = outstation.open_link("scada", now, peer="...")        # a connection was accepted
-    outstation.receive_data(link, octets, now, utc_ns)           # or receive_eof(link)
+    outstation.receive_data(link, octets, now, utc_ns)           # or receive_eof(link, now, utc_ns)
     outstation.data_to_send(link, now) -> bytes                  # after every call: for each open link
     outstation.events() -> list[OutstationEvent]                 # after every call
     outstation.next_deadline() -> float | None                   # then handle_deadline(now, utc_ns)
 
     outstation.publish(asdus, utc_ns, groups=None)               # spontaneous, cyclic, background, return
-    outstation.answer_command(token, accepted, now) -> bool      # only when the device has answered
-    outstation.terminate_command(token, accepted=True, returned=()) -> bool    # when it is done
+    outstation.answer_command(token, accepted, now, utc_ns) -> bool            # only when the device answered
+    outstation.terminate_command(token, now, utc_ns, accepted=True, returned=()) -> bool    # when it is done
     outstation.group_status(name) -> GroupStatus
 
 ``image`` is any object with the methods of ``ProcessImage``: ``common_addresses``, ``interrogate``,
@@ -55,7 +55,7 @@ in.
 
 from s4g_gateway.codecs.iec104.asdu import Asdu, InformationObject, decode_asdu, encode_asdu
 from s4g_gateway.codecs.iec104.columns import Columns, decode_columns, pack_asdus
-from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag
+from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag, tag_of_clock
 from s4g_gateway.codecs.iec104.elements import ASDU_TYPES, AsduType
 from s4g_gateway.codecs.iec104.header import AsduHeader, answer_to, decode_header, encode_header, with_cause
 from s4g_gateway.codecs.iec104.identifiers import (
@@ -93,7 +93,9 @@ from s4g_gateway.codecs.iec104.outstation.events import (
     ReleaseReason,
     ResetRequested,
 )
+from s4g_gateway.codecs.iec104.outstation.group import GroupStatus
 from s4g_gateway.codecs.iec104.outstation.process_image import CommandMode, CommandPoint, ProcessImage
+from s4g_gateway.codecs.iec104.outstation.station import Outstation
 
 __all__ = [
     "ASDU_TYPES",
@@ -119,6 +121,7 @@ __all__ = [
     "EventsDropped",
     "FreezeMode",
     "GroupConfig",
+    "GroupStatus",
     "InformationObject",
     "Link",
     "LinkClosed",
@@ -127,6 +130,7 @@ __all__ = [
     "LinkStarted",
     "LinkState",
     "LinkStopped",
+    "Outstation",
     "OutstationConfig",
     "OutstationEvent",
     "ProcessImage",
@@ -147,5 +151,6 @@ __all__ = [
     "encode_asdu",
     "encode_header",
     "pack_asdus",
+    "tag_of_clock",
     "with_cause",
 ]

@@ -13,7 +13,7 @@ from math import isfinite
 from operator import index
 from typing import Final
 
-from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag
+from s4g_gateway.codecs.iec104.cp56time import TIME_BYTES, UTC_TIME, TimeCoder, TimeTag
 from s4g_gateway.codecs.iec104.elements import ADDRESS_BYTES, ASDU_TYPES, AsduType, Column
 from s4g_gateway.codecs.iec104.header import AsduHeader, decode_header, encode_header
 from s4g_gateway.codecs.iec104.identifiers import (
@@ -53,6 +53,28 @@ class Columns:
     times: Sequence[TimeTag] | None
 
 
+def check_structure(data: bytes) -> tuple[AsduHeader, AsduType]:
+    """Returns header and type of an ASDU whose length suits its count and SQ bit, whatever these are.
+
+    Raises:
+        DecodeError: unknown type or another length.
+    """
+    header = decode_header(data)
+    kind = ASDU_TYPES.get(header.type_id)
+    if kind is None:
+        raise DecodeError(f"type {header.type_id}: expected a known type", offset=0)
+    size, count = kind.element_struct.size, header.count
+    expected = ASDU_HEADER_BYTES + (
+        ADDRESS_BYTES + count * size if header.sequence else count * (ADDRESS_BYTES + size)
+    )
+    if len(data) != expected:
+        raise DecodeError(
+            f"{kind.type_id.name}: {count} objects: expected {expected} octets, found {len(data)}",
+            offset=min(expected, len(data)),
+        )
+    return header, kind
+
+
 def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME) -> Columns:
     """Decodes an ASDU of a known type, column by column.
 
@@ -65,10 +87,7 @@ def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME) -> Columns:
         or a
             time tag that is none.
     """
-    header = decode_header(data)
-    kind = ASDU_TYPES.get(header.type_id)
-    if kind is None:
-        raise DecodeError(f"type {header.type_id}: expected a known type", offset=0)
+    header, kind = check_structure(data)
     where = kind.type_id.name
     count = header.count
     if count == 0 or (kind.single and count != 1):
@@ -78,14 +97,6 @@ def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME) -> Columns:
     if header.sequence and not kind.sequence:
         raise DecodeError(f"{where}: SQ=1 is not allowed", offset=1)
     size = kind.element_struct.size
-    expected = ASDU_HEADER_BYTES + (
-        ADDRESS_BYTES + count * size if header.sequence else count * (ADDRESS_BYTES + size)
-    )
-    if len(data) != expected:
-        raise DecodeError(
-            f"{where}: {count} objects: expected {expected} octets, found {len(data)}",
-            offset=min(expected, len(data)),
-        )
     addresses: Sequence[int]
     if header.sequence:
         low, high = _ADDRESS.unpack_from(data, ASDU_HEADER_BYTES)
@@ -102,7 +113,7 @@ def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME) -> Columns:
     times: list[TimeTag] | None = None
     if kind.timed:
         step = size if header.sequence else size + ADDRESS_BYTES
-        base = expected - (count - 1) * step - 7
+        base = len(data) - (count - 1) * step - TIME_BYTES
         decode = coder.decode
         times = [decode(octets, offset=base + at * step) for at, octets in enumerate(fields[-1])]
     return Columns(
@@ -244,8 +255,8 @@ def pack_asdus(
             if isinstance(times_ns, Sequence)
             else coder.encode_times((times_ns,)) * count
         )
-        for octet in range(7):
-            data[size - 7 + octet :: size] = octets[octet::7]
+        for octet in range(TIME_BYTES):
+            data[size - TIME_BYTES + octet :: size] = octets[octet::TIME_BYTES]
     head = encode_header(
         AsduHeader(
             type_id=type_id,
@@ -310,7 +321,8 @@ def _lay_element(
 def _masked(name: str, column: Column, items: Sequence[float] | int, count: int) -> bytes:
     """Returns one octet per object; columns with a mask are always single octets."""
     mask, shift, sign = column.mask, column.shift, column.sign
-    many = [index(item) for item in ((items,) * count if isinstance(items, int) else items)]
+    columns = (items,) * count if isinstance(items, int) else items
+    many = [index(item) for item in columns]  # type: ignore[arg-type]  # a float raises TypeError
     low, high = -sign, (mask >> shift) >> (1 if sign else 0)
     if min(many) < low or max(many) > high:
         raise ValueError(f"{name}: expected {low} to {high}, found {min(many)} to {max(many)}")

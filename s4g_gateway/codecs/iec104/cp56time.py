@@ -26,6 +26,9 @@ _SUMMER: Final = 0x80
 _MILLISECONDS: Final = Struct("<H")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _CACHED_MINUTES: Final = 1024
+# A day inside the range at both ends, so that no zone leads out of it.
+_FIRST_NS: Final = 946_771_200_000_000_000
+_LAST_NS: Final = 4_102_358_400_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,13 @@ class TimeCoder:
             self._minute_of_octets.clear()
         self._minute_of_octets[octets[2:]] = tag
         return tag
+
+
+def tag_of_clock(utc_ns: int) -> TimeTag:
+    """Returns the tag of a clock that may not have been set: dateless and invalid outside 2000 to 2099."""
+    if _FIRST_NS <= utc_ns < _LAST_NS:
+        return TimeTag(utc_ns)
+    return TimeTag(0, invalid=True)
 
 
 def _flag(tag: TimeTag) -> int:

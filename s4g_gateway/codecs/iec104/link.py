@@ -118,11 +118,17 @@ class Link:
         self._u_reply_by: float | None = None
         self._u_awaited: UFrame | None = None
         self._test_by: float = now + parameters.t3_s
+        self._ending = Closed("")
 
     @property
     def state(self) -> LinkState:
         """Where the connection stands."""
         return self._state
+
+    @property
+    def ending(self) -> Closed:
+        """Why the connection is over; an empty reason while it is not."""
+        return self._ending
 
     @property
     def window(self) -> int:
@@ -165,7 +171,8 @@ class Link:
         """Ends the connection; does nothing on one that is closed."""
         if self._state is not LinkState.CLOSED:
             self._state = LinkState.CLOSED
-            self._events.append(Closed(reason, fault))
+            self._ending = Closed(reason, fault)
+            self._events.append(self._ending)
 
     def send(self, asdu: bytes, now: float, tag: object = None) -> None:
         """Puts one ASDU into an I-frame.

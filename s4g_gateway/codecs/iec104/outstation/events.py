@@ -94,6 +94,7 @@ class ReleaseReason(StrEnum):
 
     CANCELLED = "cancelled by the master"
     EXPIRED = "timed out"
+    RESELECTED = "selected anew"
     MISMATCHED = "execute with another value, qualifier or type"
     LINK_LOST = "the link was lost or stopped"
     RESET = "the process was reset"
