@@ -1,0 +1,1 @@
+"""Protocol tables and the canonical model, translated as data; pure."""

@@ -1,0 +1,1 @@
+"""Registers of any Modbus device and the canonical model; pure."""

@@ -1,0 +1,1 @@
+"""SunSpec models and the canonical model, translated as data; pure."""
