@@ -1,0 +1,375 @@
+"""Encoders compiled per DataSet: a Report in, finished ASDUs out.
+
+What does not change (addresses, type, station, octets per object) is laid out once. A Report fills in values,
+quality and time with one ``struct`` call per run of objects of the same type.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from math import isfinite
+from operator import itemgetter, or_
+from typing import Any, Final, NamedTuple
+
+from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag
+from s4g_gateway.codecs.iec104.identifiers import Cause, TypeId
+from s4g_gateway.errors import EncodeError
+from s4g_gateway.model import DataSet, Report, TimeQuality, Value
+from s4g_gateway.profiles.iec104.packing import asdu_header, pack_objects, pack_sequence, stretches
+from s4g_gateway.profiles.iec104.raw_values import Raw, quality_mask, quality_table, raw_converter
+from s4g_gateway.profiles.iec104.signals import TIMED, Signal
+
+_BAD_CLOCK: Final = TimeQuality.CLOCK_NOT_SYNCHRONISED | TimeQuality.CLOCK_FAILURE
+
+# Octets of one element after its address, without time: value, then quality where it has an octet of its own.
+_ELEMENT: Final = {
+    TypeId.M_SP_NA_1: "B",
+    TypeId.M_DP_NA_1: "B",
+    TypeId.M_ST_NA_1: "BB",
+    TypeId.M_BO_NA_1: "IB",
+    TypeId.M_ME_NA_1: "hB",
+    TypeId.M_ME_NB_1: "hB",
+    TypeId.M_ME_NC_1: "fB",
+    TypeId.M_IT_NA_1: "iB",
+}
+_JOINED: Final = frozenset({TypeId.M_SP_NA_1, TypeId.M_DP_NA_1})
+
+_NOBODY: Final = b""
+
+Columns = tuple[Sequence[Raw], Sequence[int]]
+
+
+def _picker(positions: Sequence[int], size: int) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    if list(positions) == list(range(size)):
+        return lambda column: column
+    if len(positions) == 1:
+        only = positions[0]
+        return lambda column: (column[only],)
+    return itemgetter(*positions)
+
+
+class _Picture(NamedTuple):
+    """The columns of one Report, quality and time as octets; one time for all, or one per member."""
+
+    values: Sequence[Value]
+    descriptors: Sequence[int]
+    times: Sequence[bytes] | bytes
+    qualifier: int = 0
+
+
+class _Run:
+    """The members of a DataSet that share station and type, in the order of their addresses."""
+
+    __slots__ = (
+        "addresses",
+        "common_address",
+        "convert",
+        "ioas",
+        "is_plain",
+        "mask",
+        "pick",
+        "positions",
+        "signals",
+        "size",
+        "type_id",
+    )  # fmt: skip
+
+    def __init__(self, signals: Sequence[tuple[int, Signal]], members: int) -> None:
+        ordered = sorted(signals, key=lambda entry: entry[1].ioa)
+        self.positions = tuple(position for position, _ in ordered)
+        self.signals = tuple(signal for _, signal in ordered)
+        self.size = len(ordered)
+        self.ioas = [signal.ioa for signal in self.signals]
+        self.addresses = [ioa.to_bytes(3, "little") for ioa in self.ioas]
+        self.type_id = self.signals[0].type_id
+        self.common_address = self.signals[0].common_address
+        self.mask = quality_mask(self.type_id)
+        self.pick = _picker(self.positions, members)
+        self.convert = [raw_converter(signal) for signal in self.signals]
+        # Floats that go out as they are need no Python per value.
+        self.is_plain = self.type_id is TypeId.M_ME_NC_1 and all(s.scaling.is_identity for s in self.signals)
+
+    def columns(
+        self, values: Sequence[Value], descriptors: Sequence[int], which: bytes | None, qualifier: int
+    ) -> Columns:
+        """Returns raw values and quality octets of the members that ``which`` includes."""
+        convert = self.convert if which is None else list(compress(self.convert, which))
+        pairs = [function(value) for function, value in zip(convert, values, strict=True)]
+        raws = [raw for raw, _ in pairs]
+        bits = list(map(or_, descriptors, [extra for _, extra in pairs]))
+        mask = self.mask
+        bits = [bit & mask | qualifier for bit in bits]
+        if self.type_id is TypeId.M_ST_NA_1:
+            raws = [int(raw) & 0x7F for raw in raws]
+        return raws, bits
+
+
+def _fill(
+    run: _Run, columns: Columns, addresses: Sequence[bytes] | None, times: Sequence[bytes] | None
+) -> list[Any]:
+    """Lays the columns side by side, object after object."""
+    values, qualities = columns
+    joined = run.type_id in _JOINED
+    count = len(values)
+    parts: list[Sequence[Any]] = [] if addresses is None else [addresses]
+    if joined:
+        parts.append(list(map(or_, values, qualities)))
+    else:
+        parts += [values, qualities]
+    if times is not None:
+        parts.append(times)
+    width = len(parts)
+    flat: list[Any] = [None] * (width * count)
+    for index, part in enumerate(parts):
+        flat[index::width] = part
+    return flat
+
+
+class DataSetEncoder:
+    """Encodes the Reports of one DataSet for one outstation.
+
+    It remembers what was last sent of members with a deadband, and nothing else.
+
+    Args:
+        data_set: the DataSet.
+        signals: the signal list's entries; those of other DataSets are passed over.
+        coder: zone of the time tags.
+    """
+
+    def __init__(self, data_set: DataSet, signals: Iterable[Signal], coder: TimeCoder = UTC_TIME) -> None:
+        self.data_set = data_set
+        self._coder = coder
+        size = len(data_set)
+        own = [
+            (data_set.index[signal.reference], signal)
+            for signal in signals
+            if signal.reference in data_set.index
+        ]
+        self._all = _runs(own, size)
+        self._events = _runs([entry for entry in own if entry[1].spontaneous], size)
+        self._deadbands = {
+            position: signal.deadband
+            for position, signal in own
+            if signal.spontaneous and signal.deadband > 0
+        }
+        self._sent: dict[int, tuple[Value, int]] = {}
+        self._qualities: tuple[int, ...] | None = None
+        self._descriptors: Sequence[int] = b""
+
+    # -- events ------------------------------------------------------------------------------------
+
+    def spontaneous(self, report: Report) -> list[bytes]:
+        """Returns the events of a data-change Report: types with CP56Time2a, cause 3.
+
+        A member whose value moved by less than its deadband since it was last sent, with the same quality, is
+        not in them. The Report must be of this encoder's DataSet.
+        """
+        included = report.included
+        if self._deadbands:
+            included = self._beyond_deadband(report)
+        picture = _Picture(report.values, self._quality_octets(report.quality), self._times(report))
+        asdus: list[bytes] = []
+        for run in self._events:
+            which = None if included is None else bytes(run.pick(included))
+            if which is not None and 1 not in which:
+                continue
+            if which is not None and 0 not in which:
+                which = None
+            asdus += self._timed(run, picture, which, Cause.SPONTANEOUS)
+        return asdus
+
+    def counters(
+        self, report: Report, *, common_address: int, group: int = 0, qualifier: int = 0, timed: bool = False
+    ) -> list[bytes]:
+        """Returns the integrated totals of a station, cause 37 + group; group 0 returns all.
+
+        Args:
+            report: a snapshot, or what was frozen.
+            common_address: the station.
+            group: 1 to 4, 0 for all.
+            qualifier: sequence number and flags of every reading (``CounterQualifier``).
+            timed: type 37 with the Report's times, else type 15.
+        """
+        times = self._times(report) if timed else b""
+        picture = _Picture(report.values, self._quality_octets(report.quality), times, qualifier)
+        encode = self._timed if timed else self._untimed
+        asdus: list[bytes] = []
+        for run in self._all:
+            which = _members_of(run, group)
+            if run.type_id is TypeId.M_IT_NA_1 and run.common_address == common_address and which != _NOBODY:
+                asdus += encode(run, picture, which, Cause.COUNTERS_GENERAL + group)
+        return asdus
+
+    def _timed(self, run: _Run, picture: _Picture, which: bytes | None, cause: int) -> list[bytes]:
+        times = picture.times
+
+        def build(columns: Columns) -> list[bytes]:
+            count = len(columns[0])
+            addresses = run.addresses if which is None else list(compress(run.addresses, which))
+            if isinstance(times, bytes):
+                tags: Sequence[bytes] = [times] * count
+            else:
+                tags = run.pick(times) if which is None else list(compress(run.pick(times), which))
+            flat = _fill(run, columns, addresses, tags)
+            header = asdu_header(TIMED[run.type_id], run.common_address, cause)
+            return pack_objects(header, "3s" + _ELEMENT[run.type_id] + "7s", flat, count)
+
+        return _build(run, picture, which, build)
+
+    # -- present values ----------------------------------------------------------------------------
+
+    def present(
+        self, report: Report, *, cause: int, group: int = 0, common_address: int | None = None
+    ) -> list[bytes]:
+        """Returns the present values in types without time tag, integrated totals excepted.
+
+        Args:
+            report: a snapshot of the DataSet.
+            cause: such as ``Cause.INTERROGATED_BY_STATION`` or ``Cause.BACKGROUND``.
+            group: only the members of this group; 0 returns all.
+            common_address: only this station; None for every one.
+        """
+        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        asdus: list[bytes] = []
+        for run in self._all:
+            if run.type_id is TypeId.M_IT_NA_1 or common_address not in (None, run.common_address):
+                continue
+            which = _members_of(run, group)
+            if which != _NOBODY:
+                asdus += self._untimed(run, picture, which, cause)
+        return asdus
+
+    def cyclic(self, report: Report, period_s: float) -> list[bytes]:
+        """Returns the present values of the members with this cyclic period, cause 1."""
+        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        asdus: list[bytes] = []
+        for run in self._all:
+            which = bytes(signal.cyclic_period_s == period_s for signal in run.signals)
+            if 1 in which:
+                chosen = which if 0 in which else None
+                asdus += self._untimed(run, picture, chosen, Cause.PERIODIC)
+        return asdus
+
+    def one(self, report: Report, position: int, *, cause: int = Cause.REQUEST) -> bytes | None:
+        """Returns the present value of one member without time tag; None where it has no address."""
+        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        for run in self._all:
+            if position in run.positions:
+                which = bytes(other == position for other in run.positions)
+                return self._untimed(run, picture, which, cause)[0]
+        return None
+
+    def _untimed(self, run: _Run, picture: _Picture, which: bytes | None, cause: int) -> list[bytes]:
+        ioas = run.ioas if which is None else list(compress(run.ioas, which))
+        element = _ELEMENT[run.type_id]
+
+        def build(columns: Columns) -> list[bytes]:
+            header = asdu_header(run.type_id, run.common_address, cause)
+            asdus: list[bytes] = []
+            for start, stop, is_sequence in stretches(ioas):
+                part = (columns[0][start:stop], columns[1][start:stop])
+                if is_sequence:
+                    flat = _fill(run, part, None, None)
+                    asdus += pack_sequence(header, element, flat, ioas[start], stop - start)
+                else:
+                    addresses = [ioa.to_bytes(3, "little") for ioa in ioas[start:stop]]
+                    flat = _fill(run, part, addresses, None)
+                    asdus += pack_objects(header, "3s" + element, flat, stop - start)
+            return asdus
+
+        return _build(run, picture, which, build)
+
+    # -- columns -----------------------------------------------------------------------------------
+
+    def _quality_octets(self, quality: tuple[int, ...]) -> Sequence[int]:
+        # Reports of a healthy device carry the same tuple again and again.
+        if quality is not self._qualities:
+            self._qualities = quality
+            table = quality_table()
+            self._descriptors = (
+                bytes([table[item] for item in quality]) if any(quality) else bytes(len(quality))
+            )
+        return self._descriptors
+
+    def _times(self, report: Report) -> Sequence[bytes] | bytes:
+        times = report.time_ns
+        bad = bool(report.time_quality & _BAD_CLOCK)
+        if isinstance(times, int):
+            return self._tag(times, bad)
+        known: dict[int, bytes] = {}
+        tags: list[bytes] = []
+        for time_ns in times:
+            tag = known.get(time_ns)
+            if tag is None:
+                tag = known[time_ns] = self._tag(time_ns, bad)
+            tags.append(tag)
+        return tags
+
+    def _tag(self, time_ns: int, bad: bool) -> bytes:
+        try:
+            return self._coder.encode(TimeTag(time_ns, bad))
+        except EncodeError:  # a device that lives before 2000 has no clock to speak of
+            return self._coder.encode(TimeTag(0, True))
+
+    def _beyond_deadband(self, report: Report) -> bytes | None:
+        included = (
+            bytearray(report.included)
+            if report.included is not None
+            else bytearray(b"\1" * len(self.data_set))
+        )
+        values, quality, sent = report.values, report.quality, self._sent
+        for position, deadband in self._deadbands.items():
+            if not included[position]:
+                continue
+            value, bits = values[position], quality[position]
+            last = sent.get(position)
+            if (
+                last is not None
+                and last[1] == bits
+                and isinstance(value, int | float)
+                and isinstance(last[0], int | float)
+                and abs(value - last[0]) < deadband
+            ):
+                included[position] = 0
+            else:
+                sent[position] = (value, bits)
+        return bytes(included)
+
+
+def _members_of(run: _Run, group: int) -> bytes | None:
+    """Returns the mask of a group's members; None for all, ``_NOBODY`` for none."""
+    if group == 0:
+        return None
+    which = bytes(signal.group == group for signal in run.signals)
+    if 1 not in which:
+        return _NOBODY
+    return which if 0 in which else None
+
+
+def _runs(own: Sequence[tuple[int, Signal]], size: int) -> tuple[_Run, ...]:
+    sorted_own = sorted(own, key=lambda entry: (entry[1].common_address, entry[1].type_id, entry[1].ioa))
+    groups: dict[tuple[int, int], list[tuple[int, Signal]]] = {}
+    for position, signal in sorted_own:
+        groups.setdefault((signal.common_address, signal.type_id), []).append((position, signal))
+    return tuple(_Run(group, size) for group in groups.values())
+
+
+def _build(
+    run: _Run,
+    picture: _Picture,
+    which: bytes | None,
+    build: Callable[[Columns], list[bytes]],
+) -> list[bytes]:
+    picked = run.pick(picture.values)
+    bits: Sequence[int] = run.pick(picture.descriptors)
+    if which is not None:
+        picked, bits = list(compress(picked, which)), list(compress(bits, which))
+    if run.is_plain:
+        try:
+            if isfinite(sum(picked)):
+                return build((picked, bits))
+        except (struct.error, OverflowError, TypeError):
+            pass  # a value is missing or too great: the careful way finds out which
+    return build(run.columns(picked, bits, which, picture.qualifier))
