@@ -39,16 +39,18 @@ in.
 **Master** ::
 
     master = Master(MasterConfig(), now); master.start(now)
-    master.receive_data(octets, now); master.receive_eof(); master.data_to_send(now); master.events()
+    master.receive_data(octets, now); master.receive_eof(now); master.data_to_send(now); master.events()
     master.next_deadline(); master.handle_deadline(now)
     master.interrogate(common_address, now, group=0) -> int      # each returns the number of the request
     master.interrogate_counters(common_address, now, group=0, freeze=FreezeMode.READ) -> int
     master.synchronise_clock(common_address, utc_ns, now) -> int
     master.read(common_address, address, now) -> int
-    master.test(common_address, counter, utc_ns, now) -> int
+    master.test(common_address, counter, utc_ns, now) -> int     # and test_untimed(common_address, now)
     master.reset_process(common_address, qualifier, now) -> int
-    master.command(common_address, address, type_id, value, now, qualifier=0, select=False, utc_ns=None,
-                   cancel=False) -> int
+    master.command(common_address, type_id, InformationObject(...), now, cancel=False, test=False) -> int
+
+Its events: ``TransferStarted``, ``TransferStopped``, ``Closed``, ``DataReceived(columns)``,
+``StationInitialised``, ``RequestProgress(request, outcome, done, columns)``, ``AsduIgnored``.
 
 **Link** is the connection alone: ``Link(role, LinkParameters(), now)``, used by both.
 """
@@ -80,6 +82,16 @@ from s4g_gateway.codecs.iec104.link import (
     TransferStopped,
 )
 from s4g_gateway.codecs.iec104.link_states import LinkState, Role
+from s4g_gateway.codecs.iec104.master import (
+    AsduIgnored,
+    DataReceived,
+    Master,
+    MasterConfig,
+    MasterEvent,
+    Outcome,
+    RequestProgress,
+    StationInitialised,
+)
 from s4g_gateway.codecs.iec104.outstation.config import EndOfInitialisation, GroupConfig, OutstationConfig
 from s4g_gateway.codecs.iec104.outstation.events import (
     ClockSynchronised,
@@ -106,6 +118,7 @@ __all__ = [
     "UTC_TIME",
     "Asdu",
     "AsduHeader",
+    "AsduIgnored",
     "AsduReceived",
     "AsduType",
     "Cause",
@@ -117,6 +130,7 @@ __all__ = [
     "CommandReleased",
     "CommandRequested",
     "CounterQualifier",
+    "DataReceived",
     "EndOfInitialisation",
     "EventsDropped",
     "FreezeMode",
@@ -130,15 +144,21 @@ __all__ = [
     "LinkStarted",
     "LinkState",
     "LinkStopped",
+    "Master",
+    "MasterConfig",
+    "MasterEvent",
+    "Outcome",
     "Outstation",
     "OutstationConfig",
     "OutstationEvent",
     "ProcessImage",
     "QualityBit",
     "ReleaseReason",
+    "RequestProgress",
     "ResetQualifier",
     "ResetRequested",
     "Role",
+    "StationInitialised",
     "TimeCoder",
     "TimeTag",
     "TransferStarted",

@@ -99,7 +99,12 @@ def _column(name: str, key: str, raw: dict[str, Any], fields: str) -> Column:
     )
 
 
-def _load(text: str) -> MappingProxyType[int, AsduType]:
+def load_asdu_types(text: str) -> MappingProxyType[int, AsduType]:
+    """Returns the table that ``text`` (TOML) describes, by type identification.
+
+    Raises:
+        ProfileError: a row or column that contradicts itself; names its key.
+    """
     table = tomllib.loads(text)
     rows: dict[int, AsduType] = {}
     for number, raw in table["type"].items():
@@ -113,18 +118,13 @@ def _load(text: str) -> MappingProxyType[int, AsduType]:
             raise _fail(f"type.{number}.element", element, "an element of the table")
         layout = table["element"][element]
         fields = layout["format"]
+        if any(code not in _FIELD_BITS for code in fields):
+            raise _fail(f"element.{element}.format", fields, f"codes of {' '.join(_FIELD_BITS)}")
         timed = bool(raw.get("time", False))
         tail = f"{TIME_BYTES}s" if timed else ""
         columns = {
             key: _column(element, key, layout[key], fields) if key in layout else None for key in _COLUMNS
         }
-        try:
-            element_struct, object_struct = (
-                struct.Struct(f"<{fields}{tail}"),
-                struct.Struct(f"<HB{fields}{tail}"),
-            )
-        except struct.error as error:
-            raise _fail(f"element.{element}.format", fields, "struct codes") from error
         rows[int(number)] = AsduType(
             type_id=TypeId(int(number)),
             element=element,
@@ -133,8 +133,8 @@ def _load(text: str) -> MappingProxyType[int, AsduType]:
             control=raw["direction"] == "control",
             sequence=bool(raw.get("sequence", False)),
             single=bool(raw.get("single", False)),
-            element_struct=element_struct,
-            object_struct=object_struct,
+            element_struct=struct.Struct(f"<{fields}{tail}"),
+            object_struct=struct.Struct(f"<HB{fields}{tail}"),
             **columns,
         )
     missing = set(TypeId) - rows.keys()
@@ -143,7 +143,7 @@ def _load(text: str) -> MappingProxyType[int, AsduType]:
     return MappingProxyType(rows)
 
 
-ASDU_TYPES: Final = _load(
+ASDU_TYPES: Final = load_asdu_types(
     resources.files("s4g_gateway.codecs.iec104").joinpath("data/elements.toml").read_text(encoding="utf-8")
 )
 """Every type this stack knows, by type identification."""
