@@ -46,7 +46,7 @@ Source: IEC NSD code component, 7-4:2007B and 7-420:2019A (clauses unverified).
 _LISTED = 60  # a longer list helps nobody in an error message
 _T = TypeVar("_T")
 _KINDS = ("status", "measured", "control", "setting", "description")
-_CDC_COLUMNS = ("cdc", "kind", "value_type", "sub_names", "sub_cdc", "sub_value_type")
+_CDC_COLUMNS = ("cdc", "kind", "fc", "value_type", "sub_names", "sub_cdc", "sub_value_type")
 _LN_COLUMNS = (
     "namespace",
     "ln_class",
@@ -67,6 +67,7 @@ class CommonDataClass:
     Attributes:
         name: such as ``MV``.
         kind: status, measured, control, setting or description.
+        fc: functional constraint under which its value is read: ST, MX, SP or DC.
         value_type: kind of its one value; None where it has no single value (WYE, CSG, DPL ...).
         sub_names: names that may follow the data object, such as ``phsA``.
         sub_cdc: CDC of a sub-name; empty where a sub-name is a plain attribute.
@@ -75,6 +76,7 @@ class CommonDataClass:
 
     name: str
     kind: str
+    fc: str
     value_type: ValueType | None
     sub_names: tuple[str, ...]
     sub_cdc: str
@@ -142,6 +144,7 @@ def parse_common_data_classes(text: str) -> Mapping[str, CommonDataClass]:
         classes[name] = CommonDataClass(
             name=name,
             kind=row.choice("kind", _KINDS),
+            fc=row.choice("fc", ("ST", "MX", "SP", "DC")),
             value_type=ValueType(own) if own else None,
             sub_names=tuple(row["sub_names"].split()),
             sub_cdc=row["sub_cdc"],

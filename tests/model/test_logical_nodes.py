@@ -152,9 +152,9 @@ def test_a_broken_table_names_its_line(line, problem):
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ("MV,measured,float,,,\nMV,measured,float,,,", "line 3: CDC MV stands twice"),
-        ("MV,odd,float,,,", "line 2: kind is 'odd'"),
-        ("WYE,measured,,phsA,CMV,", "line 2: sub_names and sub_value_type"),
+        ("MV,measured,MX,float,,,\nMV,measured,MX,float,,,", "line 3: CDC MV stands twice"),
+        ("MV,odd,MX,float,,,", "line 2: kind is 'odd'"),
+        ("WYE,measured,MX,,phsA,CMV,", "line 2: sub_names and sub_value_type"),
     ],
 )
 def test_a_broken_cdc_table_names_its_line(lines, problem):
