@@ -132,7 +132,7 @@ def read_file(file: str, text: str) -> InterfaceFile:
         raise CatalogueError(file, "(file)", f"no TOML: {error}") from error
     except msgspec.ValidationError as error:
         detail, _, path = str(error).rpartition(" - at `$")
-        key = path.rstrip("`").removeprefix(".").replace("[...]", "[]") if detail else "(file)"
+        key = path.rstrip("`").removeprefix(".") if detail else "(file)"
         raise CatalogueError(file, key, detail or str(error)) from error
     rules.require(_ID.match(entry.id) is not None, "id", f"found {entry.id!r}, expected Name#Name")
     slug = interface_slug(entry.id)

@@ -79,7 +79,7 @@ class WireField:
         else:
             good = checked >= 0 or not self.variable.half
             if self.divisor != 1.0:
-                checked = checked * self.divisor
+                checked = _multiplied(checked, self.divisor)
             good = good and self.limits[0] <= checked <= self.limits[1]
         if self.literals and checked not in self.literals:
             good = False
@@ -248,11 +248,7 @@ def bind_message(
             members.setdefault(reference, _member(variable, reference))
             position = list(members).index(reference)
             fields.append(_wire_field(variable, logical_device, position))
-    try:
-        data = DataSet(message.name, tuple(members.values()))
-    except ModelError as error:
-        raise MessageError(f"{message.name}: {error}") from error
-    binding = MessageBinding(message, data, tuple(fields))
+    binding = MessageBinding(message, DataSet(message.name, tuple(members.values())), tuple(fields))
     if len(binding.by_path) != len(fields):
         raise MessageError(f"{message.name}: the roles give two variables one name")
     return binding
@@ -323,6 +319,13 @@ def _wire_field(variable: Variable, device: str, position: int) -> WireField:
         literals=frozenset(literal.value for literal in variable.values),
         pattern=re.compile(variable.pattern) if variable.pattern else None,
     )
+
+
+def _multiplied(value: float, factor: float) -> float:
+    """Returns the product without the trace of rounding: 32.767 kW is 32767 W, not 32767.000000000004."""
+    product = value * factor
+    short = round(product, 6)
+    return short if abs(short - product) <= abs(product) * 1e-15 else product
 
 
 def _typed(value: Value, kind: ValueType, path: str) -> float | int | bool | str:

@@ -94,7 +94,7 @@ def request_schema() -> Schema:
         "additionalProperties": False,
         "anyOf": [{"required": ["bn"]}, {"required": ["n"]}],
     }
-    return {"type": "array", "items": record}
+    return {"type": "array", "minItems": 1, "items": record}
 
 
 def _command_records() -> dict[str, Schema]:

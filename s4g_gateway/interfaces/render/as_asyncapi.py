@@ -102,7 +102,7 @@ class _Document:
                 message.slug,
                 request,
                 request_schema(),
-                f"Asks for: {message.title}. An empty pack asks for everything.",
+                f"Asks for: {message.title}. Without payload it asks for everything.",
                 sender=True,
                 content_type=_FETCH,
             )
