@@ -1,5 +1,6 @@
 """The loader: what it gives, and that every mistake in a data file is told with file and key."""
 
+import tomllib
 from collections import defaultdict
 from importlib import resources
 
@@ -26,6 +27,14 @@ BEYOND_TABLE = {"ESS1/LPHD1.PhyNam.latitude", "ESS1/LPHD1.PhyNam.longitude"}
 def files() -> dict[str, str]:
     folder = resources.files("s4g_gateway.interfaces") / "data"
     return {f.name: f.read_text("utf-8") for f in folder.iterdir() if f.name != "SOURCE.toml"}
+
+
+def test_the_data_says_where_it_comes_from():
+    source = tomllib.loads(
+        (resources.files("s4g_gateway.interfaces") / "data/SOURCE.toml").read_text("utf-8")
+    )
+    assert set(source) == {"d31", "iec_61850", "senml"}
+    assert all(entry["document"] and entry["used"] for entry in source.values())
 
 
 def test_slugs_keep_d31s_order_with_the_broker_last():
