@@ -1,0 +1,1 @@
+"""One asyncio adapter per consumer protocol."""
