@@ -246,8 +246,11 @@ class XmlStreamDecoder(StreamDecoder):
         self._parser = event_parser(self._target)
         self._tail = b""
         self._pending = 0
+        self._loose = False
 
     def _take(self, data: bytes) -> list[Record]:
+        markup_end = data.rfind(b">") + 1
+        self._loose = bool(data[markup_end:].strip()) or (self._loose and not markup_end)
         if DOCTYPE in self._tail + data:
             raise SenmlDecodeError("a document type declaration; expected none")
         self._tail = (self._tail + data)[-len(DOCTYPE) :]
@@ -269,7 +272,7 @@ class XmlStreamDecoder(StreamDecoder):
         return records
 
     def _unfinished(self) -> bool:
-        return self._pending > 0 and not self._tail.rstrip(_JSON_SPACE).endswith(b">")
+        return self._loose or self._target.depth > 1
 
 
 _DECODERS: Final[Mapping[Format, type[StreamDecoder]]] = {
