@@ -15,10 +15,10 @@ from functools import cache
 from types import MappingProxyType
 
 from s4g_gateway.errors import ModelError
-from s4g_gateway.model._tables import CERTAINTY, Row, rows, table_text
 from s4g_gateway.model.data_set import Value
 from s4g_gateway.model.logical_nodes import check_against_table, load_logical_nodes
 from s4g_gateway.model.reference import ObjectReference
+from s4g_gateway.model.tables import CERTAINTY, Row, rows, table_text
 from s4g_gateway.model.units import check_unit
 
 _COLUMNS = (

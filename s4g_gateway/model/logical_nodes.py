@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from s4g_gateway.errors import ModelError
-from s4g_gateway.model._tables import CERTAINTY, rows, table_text
 from s4g_gateway.model.data_set import ValueType
 from s4g_gateway.model.reference import parse_reference
+from s4g_gateway.model.tables import CERTAINTY, rows, table_text
 
 PRESENCE: Mapping[str, str] = MappingProxyType(
     {

@@ -26,7 +26,7 @@ from typing import Final
 
 from s4g_gateway.errors import ModelError
 from s4g_gateway.model import quality as q
-from s4g_gateway.model._tables import CERTAINTY, rows, table_text
+from s4g_gateway.model.tables import CERTAINTY, rows, table_text
 
 IEC104_IV: Final = 0x80
 IEC104_NT: Final = 0x40

@@ -7,8 +7,8 @@ from functools import cache
 from types import MappingProxyType
 
 from s4g_gateway.errors import ModelError
-from s4g_gateway.model._tables import rows, table_text
 from s4g_gateway.model.sensorthings_entities import UnitOfMeasurement
+from s4g_gateway.model.tables import rows, table_text
 from s4g_gateway.model.units import check_unit
 
 

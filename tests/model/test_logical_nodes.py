@@ -7,7 +7,7 @@ import pytest
 from s4g_gateway.errors import ModelError
 from s4g_gateway.model import ValueType
 from s4g_gateway.model import logical_nodes as ln
-from s4g_gateway.model._tables import table_text
+from s4g_gateway.model.tables import table_text
 
 WANTED = """
 LLN0 LPHD MMXU MMXN MMTR MMDC DSTO DBAT SBAT DGEN DPVC DPVA DINV SINV DECP DPCC DLOD DMDR DPMC DWMX DWMN DWGC

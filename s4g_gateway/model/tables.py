@@ -1,4 +1,4 @@
-"""Reads the model's data tables: CSV with a heading, every problem named with its file and line."""
+"""Reads data tables: CSV with a heading, every problem named with its file and line."""
 
 from __future__ import annotations
 
