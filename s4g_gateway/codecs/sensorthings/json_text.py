@@ -20,10 +20,12 @@ class Limits:
     Attributes:
         max_bytes: length of the text; the default holds some 5,000 Observations.
         max_depth: nesting of objects and arrays; SWE Common needs about ten.
+        max_observations: rows of one dataArray body; a row of three bytes becomes an object of hundreds.
     """
 
     max_bytes: int = 1 << 20
     max_depth: int = 32
+    max_observations: int = 20_000
 
 
 DEFAULT_LIMITS = Limits()

@@ -134,6 +134,10 @@ def decode_data_array(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> tuple[
         datastream_id = reference_from(block.get("Datastream"), f"{path}.Datastream")
         components = _components(block.get("components"), f"{path}.components")
         lines = as_array(block.get("dataArray"), f"{path}.dataArray")
+        if len(found) + len(lines) > limits.max_observations:
+            raise DecodeError(
+                f"{path}.dataArray: expected at most {limits.max_observations} Observations in all"
+            )
         for line_number, line in enumerate(lines):
             line_path = f"{path}.dataArray[{line_number}]"
             cells = as_array(line, line_path)

@@ -191,6 +191,13 @@ def test_a_wrong_data_array_is_refused_by_place(body, problem):
     assert problem in str(caught.value)
 
 
+def test_a_data_array_of_too_many_rows_is_refused():
+    body = json.dumps([BLOCK, {**BLOCK, "dataArray": [[1], [2]]}]).encode()
+    assert len(codec.decode_data_array(body, limits=codec.Limits(max_observations=3))) == 3
+    with pytest.raises(DecodeError, match=r"\[1\]\.dataArray: expected at most 2 Observations"):
+        codec.decode_data_array(body, limits=codec.Limits(max_observations=2))
+
+
 def test_the_answer_to_a_data_array():
     links = ("http://h/v1.1/Observations(1)", None)
     text = codec.encode_creation_answer(links)
