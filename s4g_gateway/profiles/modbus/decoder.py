@@ -21,7 +21,8 @@ from s4g_gateway.model import DataSet, Report, Value
 from s4g_gateway.model import quality as q
 from s4g_gateway.profiles.modbus.reads import Read
 
-NOT_IMPLEMENTED = q.INVALID | q.BAD_REFERENCE
+NOT_IMPLEMENTED = q.INVALID
+NO_SUCH_POINT = q.INVALID | q.BAD_REFERENCE
 NOT_READ = q.INVALID | q.FAILURE
 BAD_SCALE = q.INVALID | q.INCONSISTENT
 NOT_FINITE = q.INVALID | q.OVERFLOW
@@ -279,7 +280,7 @@ class ReportDecoder:
         if self._order is not None:
             if self._constant:
                 values += (None,)
-                quality += (NOT_IMPLEMENTED,)
+                quality += (NO_SUCH_POINT,)
             values, quality = self._order(values), self._order(quality)
         # The same object lets the database see without comparing that no quality changed.
         return values, self._last_quality if quality == self._last_quality else quality
