@@ -64,7 +64,8 @@ class Iec104Config:
         tls: certificates; absent for plain TCP.
         common_address: station address of points that nothing else places.
         common_addresses: logical device name or pattern -> station address.
-        include: patterns of the references to offer; a point with an override is offered anyway.
+        include: patterns of the references to offer; a point that an override names in full is
+            offered anyway.
         point: overrides per reference or pattern; later ones win key by key.
         ioa_file: file of automatic addresses, relative to site.toml; empty for ``<site>.ioa.csv``.
         group: redundancy groups; none stands for one that takes every master.

@@ -18,7 +18,7 @@ from s4g_gateway.codecs.iec104.identifiers import Cause, TypeId
 from s4g_gateway.errors import EncodeError
 from s4g_gateway.model import DataSet, Report, TimeQuality, Value
 from s4g_gateway.profiles.iec104.packing import asdu_header, pack_objects, pack_sequence, stretches
-from s4g_gateway.profiles.iec104.raw_values import Raw, quality_mask, quality_table, raw_converter
+from s4g_gateway.profiles.iec104.raw_values import Raw, quality_octets, raw_converter
 from s4g_gateway.profiles.iec104.signals import TIMED, Signal
 
 _BAD_CLOCK: Final = TimeQuality.CLOCK_NOT_SYNCHRONISED | TimeQuality.CLOCK_FAILURE
@@ -50,11 +50,29 @@ def _picker(positions: Sequence[int], size: int) -> Callable[[Sequence[Any]], Se
     return itemgetter(*positions)
 
 
+class _Descriptors:
+    """The quality octets of one column of qualities; they differ by type, so each kind is made when asked for."""
+
+    __slots__ = ("_made", "quality")
+
+    def __init__(self, quality: tuple[int, ...]) -> None:
+        self.quality = quality
+        self._made: dict[int, bytes] = {}
+
+    def of(self, octets: bytes) -> bytes:
+        made = self._made.get(id(octets))
+        if made is None:
+            quality = self.quality
+            made = bytes([octets[item] for item in quality]) if any(quality) else bytes(len(quality))
+            self._made[id(octets)] = made
+        return made
+
+
 class _Picture(NamedTuple):
     """The columns of one Report, quality and time as octets; one time for all, or one per member."""
 
     values: Sequence[Value]
-    descriptors: Sequence[int]
+    descriptors: _Descriptors
     times: Sequence[bytes] | bytes
     qualifier: int = 0
 
@@ -68,7 +86,7 @@ class _Run:
         "convert",
         "ioas",
         "is_plain",
-        "mask",
+        "octets",
         "pick",
         "positions",
         "signals",
@@ -85,7 +103,7 @@ class _Run:
         self.addresses = [ioa.to_bytes(3, "little") for ioa in self.ioas]
         self.type_id = self.signals[0].type_id
         self.common_address = self.signals[0].common_address
-        self.mask = quality_mask(self.type_id)
+        self.octets = quality_octets(self.type_id)
         self.pick = _picker(self.positions, members)
         self.convert = [raw_converter(signal) for signal in self.signals]
         # Floats that go out as they are need no Python per value.
@@ -99,8 +117,8 @@ class _Run:
         pairs = [function(value) for function, value in zip(convert, values, strict=True)]
         raws = [raw for raw, _ in pairs]
         bits = list(map(or_, descriptors, [extra for _, extra in pairs]))
-        mask = self.mask
-        bits = [bit & mask | qualifier for bit in bits]
+        if qualifier:
+            bits = [bit | qualifier for bit in bits]
         if self.type_id is TypeId.M_ST_NA_1:
             raws = [int(raw) & 0x7F for raw in raws]
         return raws, bits
@@ -155,8 +173,7 @@ class DataSetEncoder:
             if signal.spontaneous and signal.deadband > 0
         }
         self._sent: dict[int, tuple[Value, int]] = {}
-        self._qualities: tuple[int, ...] | None = None
-        self._descriptors: Sequence[int] = b""
+        self._descriptors = _Descriptors(())
 
     # -- events ------------------------------------------------------------------------------------
 
@@ -169,7 +186,7 @@ class DataSetEncoder:
         included = report.included
         if self._deadbands:
             included = self._beyond_deadband(report)
-        picture = _Picture(report.values, self._quality_octets(report.quality), self._times(report))
+        picture = _Picture(report.values, self._quality(report), self._times(report))
         asdus: list[bytes] = []
         for run in self._events:
             which = None if included is None else bytes(run.pick(included))
@@ -193,7 +210,7 @@ class DataSetEncoder:
             timed: type 37 with the Report's times, else type 15.
         """
         times = self._times(report) if timed else b""
-        picture = _Picture(report.values, self._quality_octets(report.quality), times, qualifier)
+        picture = _Picture(report.values, self._quality(report), times, qualifier)
         encode = self._timed if timed else self._untimed
         asdus: list[bytes] = []
         for run in self._all:
@@ -231,7 +248,7 @@ class DataSetEncoder:
             group: only the members of this group; 0 returns all.
             common_address: only this station; None for every one.
         """
-        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        picture = _Picture(report.values, self._quality(report), b"")
         asdus: list[bytes] = []
         for run in self._all:
             if run.type_id is TypeId.M_IT_NA_1 or common_address not in (None, run.common_address):
@@ -243,7 +260,7 @@ class DataSetEncoder:
 
     def cyclic(self, report: Report, period_s: float) -> list[bytes]:
         """Returns the present values of the members with this cyclic period, cause 1."""
-        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        picture = _Picture(report.values, self._quality(report), b"")
         asdus: list[bytes] = []
         for run in self._all:
             which = bytes(signal.cyclic_period_s == period_s for signal in run.signals)
@@ -254,7 +271,7 @@ class DataSetEncoder:
 
     def one(self, report: Report, position: int, *, cause: int = Cause.REQUEST) -> bytes | None:
         """Returns the present value of one member without time tag; None where it has no address."""
-        picture = _Picture(report.values, self._quality_octets(report.quality), b"")
+        picture = _Picture(report.values, self._quality(report), b"")
         for run in self._all:
             if position in run.positions:
                 which = bytes(other == position for other in run.positions)
@@ -283,14 +300,10 @@ class DataSetEncoder:
 
     # -- columns -----------------------------------------------------------------------------------
 
-    def _quality_octets(self, quality: tuple[int, ...]) -> Sequence[int]:
+    def _quality(self, report: Report) -> _Descriptors:
         # Reports of a healthy device carry the same tuple again and again.
-        if quality is not self._qualities:
-            self._qualities = quality
-            table = quality_table()
-            self._descriptors = (
-                bytes([table[item] for item in quality]) if any(quality) else bytes(len(quality))
-            )
+        if report.quality is not self._descriptors.quality:
+            self._descriptors = _Descriptors(report.quality)
         return self._descriptors
 
     def _times(self, report: Report) -> Sequence[bytes] | bytes:
@@ -363,7 +376,7 @@ def _build(
     build: Callable[[Columns], list[bytes]],
 ) -> list[bytes]:
     picked = run.pick(picture.values)
-    bits: Sequence[int] = run.pick(picture.descriptors)
+    bits: Sequence[int] = run.pick(picture.descriptors.of(run.octets))
     if which is not None:
         picked, bits = list(compress(picked, which)), list(compress(bits, which))
     if run.is_plain:

@@ -110,7 +110,7 @@ class SignalSettings:
     Attributes:
         common_address: station of points that no other setting places.
         common_addresses: pattern over logical device names -> station.
-        include: patterns; a point that none matches is left out.
+        include: patterns; a point that none matches is left out unless an override names it in full.
         points: overrides, later ones win key by key.
     """
 
@@ -219,24 +219,32 @@ def _check_overrides(points: Sequence[PointOverride], references: set[str]) -> l
                 found=f"an address for the pattern {wish.reference!r}",
                 expected="one full reference, since an address belongs to one point",
             )
-            for name in ("ioa", "command_ioa")
+            for name in _ADDRESS_KEYS
             if getattr(wish, name) is not None and matches and wish.reference not in references
         ]
     return problems
 
 
 _KEYS: Final = tuple(item.name for item in fields(PointOverride) if item.name != "reference")
+_ADDRESS_KEYS: Final = ("ioa", "command_ioa")
 
 
 def _point(reference: str, settings: SignalSettings) -> _Point | None:
     """Joins the overrides that match; None where the point is left out."""
     joined: dict[str, object] = {}
     key = "point"
+    is_named = False
     for position, wish in enumerate(settings.points):
-        if fnmatchcase(reference, wish.reference):
-            key = f"point[{position}]"
-            joined.update({name: getattr(wish, name) for name in _KEYS if getattr(wish, name) is not None})
-    if not joined and not any(fnmatchcase(reference, pattern) for pattern in settings.include):
+        if not fnmatchcase(reference, wish.reference):
+            continue
+        is_exact = wish.reference == reference
+        is_named = is_named or is_exact
+        key = f"point[{position}]"
+        for name in _KEYS:
+            value = getattr(wish, name)
+            if value is not None and (is_exact or name not in _ADDRESS_KEYS):
+                joined[name] = value
+    if not is_named and not any(fnmatchcase(reference, pattern) for pattern in settings.include):
         return None
     return _Point(reference, PointOverride(reference=reference, **joined), key)  # type: ignore[arg-type]  # own values
 

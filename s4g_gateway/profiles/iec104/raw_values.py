@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from s4g_gateway.codecs.iec104.identifiers import QualityBit, TypeId
 from s4g_gateway.model import Value
-from s4g_gateway.model import quality as q
+from s4g_gateway.model.quality_map import IEC104_BCR, IEC104_QDS, IEC104_SIQ
 from s4g_gateway.profiles.iec104.signals import INTEGER_RANGES, NORMALIZED, NORMALIZED_UNITY, Signal
 
 Raw = int | float
@@ -16,41 +16,16 @@ ToRaw = Callable[[Value], tuple[Raw, int]]
 """One value -> (raw number, quality bits to add)."""
 
 _FLOAT_MAX: Final = 3.4028234663852886e38
+_FLOAT_EXPONENT: Final = 1023
 _INVALID: Final = int(QualityBit.INVALID)
 _OVERFLOW: Final = int(QualityBit.OVERFLOW)
 
 
-def quality_table() -> Sequence[int]:
-    """Returns the quality descriptor for each of the 8192 IEC 61850 qualities."""
-    return _TABLE
-
-
-def _descriptor(quality: int) -> int:
-    bits = 0
-    if q.validity(quality) in (q.INVALID, q.RESERVED):
-        bits |= QualityBit.INVALID
-    if q.validity(quality) == q.QUESTIONABLE or quality & q.OLD_DATA:
-        bits |= QualityBit.NOT_TOPICAL
-    if quality & (q.OVERFLOW | q.OUT_OF_RANGE):
-        bits |= QualityBit.OVERFLOW
-    if quality & q.SUBSTITUTED:
-        bits |= QualityBit.SUBSTITUTED
-    if quality & q.OPERATOR_BLOCKED:
-        bits |= QualityBit.BLOCKED
-    return int(bits)
-
-
-_TABLE: Final = bytes(_descriptor(quality) for quality in range(q.ALL_BITS + 1))
-
-
-@cache
-def quality_mask(type_id: TypeId) -> int:
-    """Returns the quality bits that an untimed type has room for."""
+def quality_octets(type_id: TypeId) -> bytes:
+    """Returns the octet of quality bits for each of the 8192 IEC 61850 qualities, as far as the type has them."""
     if type_id is TypeId.M_IT_NA_1:
-        return _INVALID
-    if type_id in (TypeId.M_SP_NA_1, TypeId.M_DP_NA_1):
-        return 0xF0
-    return 0xF1
+        return IEC104_BCR
+    return IEC104_SIQ if type_id in (TypeId.M_SP_NA_1, TypeId.M_DP_NA_1) else IEC104_QDS
 
 
 def raw_converter(signal: Signal) -> ToRaw:
@@ -73,7 +48,7 @@ def _float_converter(factor: float, offset: float) -> ToRaw:
     def convert(value: Value) -> tuple[Raw, int]:
         if value is None or isinstance(value, str):
             return 0.0, _INVALID
-        number = (value - offset) / factor
+        number = (_finite(value) - offset) / factor
         if -_FLOAT_MAX <= number <= _FLOAT_MAX:
             return number, 0
         if number != number:  # noqa: PLR0124 - NaN is the one value unlike itself
@@ -87,7 +62,7 @@ def _integer_converter(per_unit: float, offset: float, low: int, high: int, outs
     def convert(value: Value) -> tuple[Raw, int]:
         if value is None or isinstance(value, str):
             return 0, _INVALID
-        number = (value - offset) * per_unit
+        number = (_finite(value) - offset) * per_unit
         if low - 0.5 < number < high + 0.5:
             return min(max(round(number), low), high), 0
         if number != number:  # noqa: PLR0124 - NaN is the one value unlike itself
@@ -95,6 +70,13 @@ def _integer_converter(per_unit: float, offset: float, low: int, high: int, outs
         return (high if number > 0 else low), outside
 
     return convert
+
+
+def _finite(value: float) -> float | int:
+    """Returns the value, or infinity for an integer that no float holds."""
+    if isinstance(value, int) and value.bit_length() > _FLOAT_EXPONENT:
+        return inf if value > 0 else -inf
+    return value
 
 
 def _single(value: Value) -> tuple[Raw, int]:

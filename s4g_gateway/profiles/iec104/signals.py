@@ -62,8 +62,8 @@ class Scaling:
 
     def __str__(self) -> str:
         if self.is_identity:
-            return "1"
-        return f"{self.factor:.10g}" + (f" {self.offset:+.10g}" if self.offset else "")
+            return "x 1"
+        return f"x {self.factor:.10g}" + (f" offset {self.offset:.10g}" if self.offset else "")
 
 
 IDENTITY: Final = Scaling()
