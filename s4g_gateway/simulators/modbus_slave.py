@@ -1,271 +1,357 @@
-"""A Modbus slave over TCP, TLS or a serial line, for simulated devices.
+"""Modbus slave: registers, requests, answers; sans-I/O.
 
-Own code on purpose: the product's client is pymodbus, and a simulator built on the same library would share its
-mistakes. Registers live in one array per unit; a device fills it and hears of writes.
-
-Source: MODBUS Application Protocol Specification V1.1b3 §6 (clause unverified); MODBUS Messaging on TCP/IP
-Implementation Guide V1.0b (clause unverified).
+Source: Modbus Application Protocol V1.1b3 §6 and §7; Modbus Messaging on TCP/IP V1.0b §3.1 (MBAP);
+Modbus over Serial Line V1.02 §2.5 (RTU).
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
 import struct
-from array import array
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import cast
+from enum import IntEnum
 
-REGISTERS = 65_536
-MAX_READ = 125
-MAX_WRITE = 123
-_MBAP = struct.Struct(">HHHB")
-_ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE, _NO_TARGET = 1, 2, 3, 11
-
-OnWrite = Callable[[int, int], None]
+MAX_READ_REGISTERS = 125
+MAX_WRITE_REGISTERS = 123
+MAX_READ_BITS = 2000
+MAX_WRITE_BITS = 1968
+MAX_READ_WRITE_REGISTERS = 121
+BROADCAST = 0
 
 
-@dataclass(slots=True)
+class ExceptionCode(IntEnum):
+    """Why a slave refuses. Source: Modbus Application Protocol V1.1b3 §7."""
+
+    ILLEGAL_FUNCTION = 1
+    ILLEGAL_DATA_ADDRESS = 2
+    ILLEGAL_DATA_VALUE = 3
+    SERVER_DEVICE_FAILURE = 4
+    SERVER_DEVICE_BUSY = 6
+    GATEWAY_TARGET_FAILED_TO_RESPOND = 11
+
+
+class RefusedError(Exception):
+    """A request that is answered with an exception code."""
+
+    def __init__(self, code: ExceptionCode) -> None:
+        super().__init__(code.name)
+        self.code = code
+
+
+WriteHook = Callable[[int, bytes], ExceptionCode | None]
+
+
+class RegisterBlock:
+    """A run of registers as one byte image.
+
+    Args:
+        address: PDU address of the first.
+        data: their contents, two bytes each.
+        is_writable: per register 1 where a master may write; None for none at all.
+    """
+
+    __slots__ = ("address", "data", "end", "writable")
+
+    def __init__(self, address: int, data: bytes, is_writable: bytes | None = None) -> None:
+        self.address = address
+        self.data = bytearray(data)
+        self.end = address + len(data) // 2
+        self.writable = is_writable
+
+    def read(self, address: int, count: int) -> bytes:
+        """Returns registers that lie within the block."""
+        start = 2 * (address - self.address)
+        return bytes(self.data[start : start + 2 * count])
+
+    def put(self, address: int, data: bytes) -> None:
+        """Overwrites registers that lie within the block."""
+        start = 2 * (address - self.address)
+        self.data[start : start + len(data)] = data
+
+
 class Unit:
-    """One addressable device behind a slave.
-
-    Attributes:
-        words: 65,536 holding registers in network order, ready to be sent.
-        readable: ranges of addresses that exist; reading outside is ILLEGAL DATA ADDRESS.
-        writable: ranges of addresses that may be written.
-        on_write: called after a write with address and count; raises ValueError for ILLEGAL DATA VALUE.
-    """
-
-    words: bytearray = field(default_factory=lambda: bytearray(2 * REGISTERS))
-    readable: tuple[range, ...] = (range(REGISTERS),)
-    writable: tuple[range, ...] = ()
-    on_write: OnWrite | None = None
-
-    def put(self, address: int, values: bytes) -> None:
-        """Stores registers given in network order."""
-        self.words[2 * address : 2 * address + len(values)] = values
-
-    def get(self, address: int, count: int) -> bytes:
-        """Returns registers in network order."""
-        return bytes(self.words[2 * address : 2 * (address + count)])
-
-
-def _inside(ranges: tuple[range, ...], address: int, count: int) -> bool:
-    return any(part.start <= address and address + count <= part.stop for part in ranges)
-
-
-def _error(function: int, code: int) -> bytes:
-    return bytes((function | 0x80, code))
-
-
-def respond(unit: Unit, pdu: bytes) -> bytes:
-    """Answers one request PDU.
+    """One unit behind a Modbus address.
 
     Args:
-        unit: the device asked.
-        pdu: function code and data.
-
-    Returns:
-        The response PDU, normal or exception. Functions: 3, 4 read; 6 write one; 16 write many; 23 both.
-    """
-    function = pdu[0] if pdu else 0
-    if function in (3, 4):
-        return _read(unit, pdu)
-    if function == 6:
-        if len(pdu) != 5:
-            return _error(function, _ILLEGAL_VALUE)
-        return _write(unit, function, int.from_bytes(pdu[1:3], "big"), pdu[3:]) or pdu
-    if function == 16:
-        if len(pdu) < 6:
-            return _error(function, _ILLEGAL_VALUE)
-        address, count, size = struct.unpack_from(">HHB", pdu, 1)
-        if not 1 <= count <= MAX_WRITE or size != 2 * count or len(pdu) != 6 + size:
-            return _error(function, _ILLEGAL_VALUE)
-        return _write(unit, function, address, pdu[6:]) or pdu[:5]
-    if function == 23:
-        if len(pdu) < 10:
-            return _error(function, _ILLEGAL_VALUE)
-        size = pdu[9]
-        address, count = struct.unpack_from(">HH", pdu, 5)
-        if not 1 <= count <= 121 or size != 2 * count or len(pdu) != 10 + size:
-            return _error(function, _ILLEGAL_VALUE)
-        refusal = _write(unit, function, address, pdu[10:])
-        return refusal or bytes((function,)) + _read(unit, pdu[:5])[1:]
-    return _error(function, _ILLEGAL_FUNCTION)
-
-
-def _read(unit: Unit, pdu: bytes) -> bytes:
-    if len(pdu) != 5:
-        return _error(pdu[0], _ILLEGAL_VALUE)
-    address, count = struct.unpack_from(">HH", pdu, 1)
-    if not 1 <= count <= MAX_READ:
-        return _error(pdu[0], _ILLEGAL_VALUE)
-    if not _inside(unit.readable, address, count):
-        return _error(pdu[0], _ILLEGAL_ADDRESS)
-    return bytes((pdu[0], 2 * count)) + unit.words[2 * address : 2 * (address + count)]
-
-
-def _write(unit: Unit, function: int, address: int, values: bytes) -> bytes:
-    """Writes registers; returns an exception response, empty when all went well."""
-    count = len(values) // 2
-    if not _inside(unit.writable, address, count):
-        return _error(function, _ILLEGAL_ADDRESS)
-    before = unit.get(address, count)
-    unit.put(address, values)
-    if unit.on_write is not None:
-        try:
-            unit.on_write(address, count)
-        except ValueError:
-            unit.put(address, before)
-            return _error(function, _ILLEGAL_VALUE)
-    return b""
-
-
-class _TcpConnection(asyncio.Protocol):
-    def __init__(self, slave: ModbusTcpSlave) -> None:
-        self._slave = slave
-        self._buffer = bytearray()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._slave.connections.add(self._transport)
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        self._slave.connections.discard(self._transport)
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        answers = []
-        while len(buffer) - start >= 8:
-            transaction, protocol, length, unit_id = _MBAP.unpack_from(buffer, start)
-            if protocol != 0 or not 2 <= length <= 254:
-                self._transport.close()
-                return
-            end = start + 6 + length
-            if len(buffer) < end:
-                break
-            self._slave.requests_total += 1
-            pdu = self._slave.answer(unit_id, bytes(buffer[start + 7 : end]))
-            answers.append(_MBAP.pack(transaction, 0, len(pdu) + 1, unit_id) + pdu)
-            start = end
-        del buffer[:start]
-        if answers and not self._slave.mute:
-            self._transport.write(b"".join(answers))
-
-
-class ModbusTcpSlave:
-    """Serves units over TCP or TLS.
-
-    Args:
-        units: unit id -> device; an unknown unit is answered GATEWAY TARGET DEVICE FAILED TO RESPOND.
-
-    Attributes:
-        mute: true to take requests and never answer, as a hung device does.
-        requests_total: requests taken.
-        connections: transports of the masters that are connected.
+        holding: blocks of holding registers, not overlapping.
+        input_registers: blocks of input registers; None to answer with the holding registers.
+        coils: coil states from address 0.
+        discrete_inputs: discrete input states from address 0.
+        on_write: asked before holding registers change, with address and new contents; an exception code
+            refuses.
     """
 
-    def __init__(self, units: Mapping[int, Unit]) -> None:
-        self.units = units
-        self.mute = False
+    def __init__(
+        self,
+        holding: tuple[RegisterBlock, ...] = (),
+        *,
+        input_registers: tuple[RegisterBlock, ...] | None = None,
+        coils: bytearray | None = None,
+        discrete_inputs: bytearray | None = None,
+        on_write: WriteHook | None = None,
+    ) -> None:
+        self.holding = holding
+        self.input_registers = holding if input_registers is None else input_registers
+        self.coils = coils if coils is not None else bytearray()
+        self.discrete_inputs = discrete_inputs if discrete_inputs is not None else bytearray()
+        self.on_write = on_write
         self.requests_total = 0
-        self.connections: set[asyncio.Transport] = set()
-        self._server: asyncio.Server | None = None
+        self.refuse_all: ExceptionCode | None = None
 
-    def answer(self, unit_id: int, pdu: bytes) -> bytes:
-        """Answers one request PDU for a unit."""
+    def answer(self, pdu: bytes) -> bytes:
+        """Returns the answer to one request.
+
+        Args:
+            pdu: function code and data, at least one byte.
+
+        Returns:
+            The answer's PDU: an exception answer where the request cannot be served.
+        """
+        self.requests_total += 1
+        function = pdu[0]
+        try:
+            if self.refuse_all is not None:
+                raise RefusedError(self.refuse_all)
+            handler = _HANDLERS.get(function)
+            if handler is None:
+                raise RefusedError(ExceptionCode.ILLEGAL_FUNCTION)
+            return handler(self, pdu)
+        except RefusedError as refusal:
+            return bytes((function & 0x7F | 0x80, refusal.code))
+        except struct.error:
+            return bytes((function & 0x7F | 0x80, ExceptionCode.ILLEGAL_DATA_VALUE))
+
+    # -- functions -------------------------------------------------------------------------------
+
+    def _read_holding(self, pdu: bytes) -> bytes:
+        return _read_registers(self.holding, pdu)
+
+    def _read_input(self, pdu: bytes) -> bytes:
+        return _read_registers(self.input_registers, pdu)
+
+    def _read_coils(self, pdu: bytes) -> bytes:
+        return _read_bits(self.coils, pdu)
+
+    def _read_discrete(self, pdu: bytes) -> bytes:
+        return _read_bits(self.discrete_inputs, pdu)
+
+    def _write_coil(self, pdu: bytes) -> bytes:
+        address, value = _exactly(">HH", pdu)
+        if value not in (0, 0xFF00):
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+        if address >= len(self.coils):
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+        self.coils[address] = 1 if value else 0
+        return pdu
+
+    def _write_coils(self, pdu: bytes) -> bytes:
+        address, count, size = struct.unpack_from(">HHB", pdu, 1)
+        if not 1 <= count <= MAX_WRITE_BITS or size != (count + 7) // 8 or len(pdu) != 6 + size:
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+        if address + count > len(self.coils):
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+        for place in range(count):
+            self.coils[address + place] = pdu[6 + place // 8] >> place % 8 & 1
+        return pdu[:5]
+
+    def _write_register(self, pdu: bytes) -> bytes:
+        address, _ = _exactly(">HH", pdu)
+        self._write(address, pdu[3:5])
+        return pdu
+
+    def _write_registers(self, pdu: bytes) -> bytes:
+        address, count, size = struct.unpack_from(">HHB", pdu, 1)
+        if not 1 <= count <= MAX_WRITE_REGISTERS or size != 2 * count or len(pdu) != 6 + size:
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+        self._write(address, pdu[6:])
+        return pdu[:5]
+
+    def _mask_write(self, pdu: bytes) -> bytes:
+        address, and_mask, or_mask = _exactly(">HHH", pdu)
+        block = _block(self.holding, address, 1)
+        old = int.from_bytes(block.read(address, 1), "big")
+        self._write(address, (old & and_mask | or_mask & ~and_mask & 0xFFFF).to_bytes(2, "big"))
+        return pdu
+
+    def _read_write(self, pdu: bytes) -> bytes:
+        read_at, read_count, address, count, size = struct.unpack_from(">HHHHB", pdu, 1)
+        if not (1 <= read_count <= MAX_READ_REGISTERS and 1 <= count <= MAX_READ_WRITE_REGISTERS):
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+        if size != 2 * count or len(pdu) != 10 + size:
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+        _block(self.holding, read_at, read_count)
+        self._write(address, pdu[10:])
+        data = _block(self.holding, read_at, read_count).read(read_at, read_count)
+        return bytes((pdu[0], len(data))) + data
+
+    def _write(self, address: int, data: bytes) -> None:
+        count = len(data) // 2
+        block = _block(self.holding, address, count)
+        start = address - block.address
+        if block.writable is None or 0 in block.writable[start : start + count]:
+            raise RefusedError(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+        if self.on_write is not None:
+            refusal = self.on_write(address, data)
+            if refusal is not None:
+                raise RefusedError(refusal)
+        block.put(address, data)
+
+
+_HANDLERS: Mapping[int, Callable[[Unit, bytes], bytes]] = {
+    1: Unit._read_coils,  # noqa: SLF001 - the table of the class's own functions
+    2: Unit._read_discrete,  # noqa: SLF001
+    3: Unit._read_holding,  # noqa: SLF001
+    4: Unit._read_input,  # noqa: SLF001
+    5: Unit._write_coil,  # noqa: SLF001
+    6: Unit._write_register,  # noqa: SLF001
+    15: Unit._write_coils,  # noqa: SLF001
+    16: Unit._write_registers,  # noqa: SLF001
+    22: Unit._mask_write,  # noqa: SLF001
+    23: Unit._read_write,  # noqa: SLF001
+}
+
+
+def _exactly(layout: str, pdu: bytes) -> tuple[int, ...]:
+    """Unpacks the data of a request of fixed length."""
+    return struct.unpack(layout, pdu[1:])
+
+
+def _block(blocks: tuple[RegisterBlock, ...], address: int, count: int) -> RegisterBlock:
+    for block in blocks:
+        if block.address <= address and address + count <= block.end:
+            return block
+    raise RefusedError(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+
+
+def _read_registers(blocks: tuple[RegisterBlock, ...], pdu: bytes) -> bytes:
+    address, count = _exactly(">HH", pdu)
+    if not 1 <= count <= MAX_READ_REGISTERS:
+        raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+    data = _block(blocks, address, count).read(address, count)
+    return bytes((pdu[0], len(data))) + data
+
+
+def _read_bits(states: bytearray, pdu: bytes) -> bytes:
+    address, count = _exactly(">HH", pdu)
+    if not 1 <= count <= MAX_READ_BITS:
+        raise RefusedError(ExceptionCode.ILLEGAL_DATA_VALUE)
+    if address + count > len(states):
+        raise RefusedError(ExceptionCode.ILLEGAL_DATA_ADDRESS)
+    packed = bytearray((count + 7) // 8)
+    for place in range(count):
+        packed[place // 8] |= (1 if states[address + place] else 0) << place % 8
+    return bytes((pdu[0], len(packed))) + bytes(packed)
+
+
+class Slave:
+    """The units behind one connection or line, and the two framings.
+
+    Args:
+        units: by unit id, 1 to 255.
+        answers_unknown: true where a TCP gateway answers for units that do not exist (exception 11); false
+            where nobody does.
+    """
+
+    def __init__(self, units: Mapping[int, Unit], *, answers_unknown: bool = True) -> None:
+        self.units = dict(units)
+        self.answers_unknown = answers_unknown
+
+    def respond(self, unit_id: int, pdu: bytes) -> bytes | None:
+        """Returns the answer's PDU, None where none is sent (broadcast, a unit that does not exist)."""
         unit = self.units.get(unit_id)
-        return _error(pdu[0], _NO_TARGET) if unit is None else respond(unit, pdu)
+        if unit is not None:
+            return unit.answer(pdu)
+        if unit_id == BROADCAST:
+            # Writes reach every unit, reads none; nobody answers.
+            if pdu[0] in (5, 6, 15, 16, 22):
+                for each in self.units.values():
+                    each.answer(pdu)
+            return None
+        if self.answers_unknown:
+            return bytes((pdu[0] & 0x7F | 0x80, ExceptionCode.GATEWAY_TARGET_FAILED_TO_RESPOND))
+        return None
 
-    async def start(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> int:
-        """Starts to listen; returns the port."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _TcpConnection(self), host, port, ssl=tls)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+    def receive_tcp(self, buffer: bytearray) -> bytes | None:
+        """Answers every complete request in a TCP buffer, pipelined ones in order.
 
-    def drop(self) -> None:
-        """Cuts every connection, as a lost link does; goes on listening."""
-        for transport in tuple(self.connections):
-            transport.abort()
+        Args:
+            buffer: what was received; answered requests are removed.
 
-    async def stop(self) -> None:
-        """Stops to listen and cuts every connection; idempotent."""
-        if self._server is not None:
-            self._server.close()
-            self.drop()
-            await self._server.wait_closed()
-            self._server = None
+        Returns:
+            The answers to send, perhaps empty; None where the stream is no Modbus and must be closed.
+        """
+        answers = bytearray()
+        while len(buffer) >= 8:
+            transaction, protocol, length = struct.unpack_from(">HHH", buffer)
+            if protocol != 0 or not 2 <= length <= 254:
+                return None
+            if len(buffer) < 6 + length:
+                break
+            unit_id, pdu = buffer[6], bytes(buffer[7 : 6 + length])
+            del buffer[: 6 + length]
+            answer = self.respond(unit_id, pdu)
+            if answer is not None:
+                answers += struct.pack(">HHHB", transaction, 0, len(answer) + 1, unit_id) + answer
+        return bytes(answers)
+
+    def receive_rtu(self, buffer: bytearray) -> bytes:
+        """Answers every complete request in a serial buffer.
+
+        Args:
+            buffer: what was received; consumed frames and garbage are removed.
+
+        Returns:
+            The answers to send, perhaps empty.
+        """
+        answers = bytearray()
+        while len(buffer) >= 4:
+            size = _rtu_request_size(buffer)
+            if size is None:
+                # An unknown function has no known length: the frame is what came until the line fell silent.
+                size = len(buffer)
+            if len(buffer) < size:
+                break
+            frame = bytes(buffer[:size])
+            if crc16(frame[:-2]) != int.from_bytes(frame[-2:], "little"):
+                # Out of step with the frames: look for the next one a byte further on.
+                del buffer[0]
+                continue
+            del buffer[:size]
+            answer = self.respond(frame[0], frame[1:-2]) if frame[0] in self.units or frame[0] == 0 else None
+            if answer is not None:
+                reply = frame[:1] + answer
+                answers += reply + crc16(reply).to_bytes(2, "little")
+        return bytes(answers)
 
 
-def _crc_table() -> array[int]:
-    table = array("H")
+def _rtu_request_size(buffer: bytearray) -> int | None:
+    function = buffer[1]
+    if 1 <= function <= 6:
+        return 8
+    if function in (15, 16):
+        return 9 + buffer[6] if len(buffer) > 6 else 9
+    if function == 22:
+        return 10
+    if function == 23:
+        return 13 + buffer[10] if len(buffer) > 10 else 13
+    return None
+
+
+def _crc_table() -> tuple[int, ...]:
+    table = []
     for byte in range(256):
         crc = byte
         for _ in range(8):
-            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
         table.append(crc)
-    return table
+    return tuple(table)
 
 
 _CRC = _crc_table()
 
 
-def crc16(frame: bytes) -> bytes:
-    """Returns the CRC of an RTU frame, low byte first."""
+def crc16(data: bytes) -> int:
+    """Returns the RTU checksum, sent low byte first. Source: Modbus over Serial Line V1.02 §6.2.2."""
     crc = 0xFFFF
-    for byte in frame:
+    for byte in data:
         crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]
-    return crc.to_bytes(2, "little")
-
-
-class RtuFramer:
-    """Finds request frames in the bytes of a serial line, for a slave.
-
-    Requests carry their own length, so frames are told apart without the silent interval, which a pseudo terminal
-    does not keep. Bytes that fit no frame are dropped one at a time.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def receive(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Takes bytes; returns the requests they complete, as (unit id, PDU)."""
-        self._buffer += data
-        found = []
-        while len(self._buffer) >= 8:
-            size = self._size()
-            if size is not None and len(self._buffer) < size:
-                break
-            if size is None or crc16(bytes(self._buffer[: size - 2])) != bytes(self._buffer[size - 2 : size]):
-                del self._buffer[0]
-                continue
-            found.append((self._buffer[0], bytes(self._buffer[1 : size - 2])))
-            del self._buffer[:size]
-        return found
-
-    def _size(self) -> int | None:
-        function = self._buffer[1]
-        if function in (3, 4, 6):
-            return 8
-        if function == 16:
-            return 9 + self._buffer[6]
-        if function == 23:
-            return 13 + self._buffer[10] if len(self._buffer) > 10 else 13
-        return None
-
-
-def rtu_answer(units: Mapping[int, Unit], unit_id: int, pdu: bytes) -> bytes:
-    """Returns the RTU frame that answers a request; empty for a broadcast or another slave's unit."""
-    if unit_id == 0:
-        for unit in units.values():
-            respond(unit, pdu)
-        return b""
-    unit_found = units.get(unit_id)
-    if unit_found is None:
-        return b""
-    frame = bytes((unit_id,)) + respond(unit_found, pdu)
-    return frame + crc16(frame)
+    return crc
