@@ -13,6 +13,19 @@ _SEQUENCE: Final = 0x80
 _COUNT: Final = 0x7F
 
 
+def object_count(asdu: bytes) -> int:
+    """Returns how many objects an ASDU announces.
+
+    Raises:
+        LocalProtocolError: not 6 to 249 octets, or no objects.
+    """
+    count = asdu[1] & _COUNT if ASDU_HEADER_BYTES <= len(asdu) <= MAX_ASDU_BYTES else 0
+    if not count:
+        found = bytes(asdu[:16]).hex(" ")
+        raise LocalProtocolError(f"event: expected an ASDU with objects, found {found}")
+    return count
+
+
 class EventBuffer:
     """A queue of ASDUs that merges neighbours of one type, cause and station up to 249 octets.
 
@@ -36,10 +49,7 @@ class EventBuffer:
         Raises:
             LocalProtocolError: not 6 to 249 octets, or no objects.
         """
-        count = asdu[1] & _COUNT if ASDU_HEADER_BYTES <= len(asdu) <= MAX_ASDU_BYTES else 0
-        if not count:
-            found = bytes(asdu[:16]).hex(" ")
-            raise LocalProtocolError(f"event: expected an ASDU with objects, found {found}")
+        count = object_count(asdu)
         self._objects += count
         waiting = self._waiting
         last = waiting[-1] if waiting else b""

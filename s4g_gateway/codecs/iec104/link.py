@@ -288,7 +288,7 @@ class Link:
         before = self._state
         step = TRANSITIONS.get((self.role, before, cause))
         if step is None:
-            raise RemoteProtocolError(f"{cause.name} is not allowed to a {self.role.value} in {before.name}")
+            raise RemoteProtocolError(f"{cause.name}: not allowed while {before.name}")
         self._state, answer = step
         if answer is not None:
             self._out.append(U_OCTETS[answer])

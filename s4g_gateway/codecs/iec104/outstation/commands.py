@@ -102,9 +102,7 @@ class Commands:
             return
         used: int | None = None
         if select:
-            if selection is not None and (
-                session is not selection.session or point.mode is CommandMode.DIRECT
-            ):
+            if selection is not None and session is not selection.session:
                 refuse(session, asdu)
                 return
             if selection is not None:
@@ -117,7 +115,7 @@ class Commands:
                 return
             used = selection.request.token
             del self._selected[key]
-        elif point.mode is CommandMode.SELECT:
+        elif point.mode == CommandMode.SELECT:
             refuse(session, asdu)
             return
         self._token += 1
@@ -255,7 +253,7 @@ class Commands:
     ) -> bool:
         if self._load(session) >= self._config.max_commands:
             return True
-        if select and point.mode is CommandMode.DIRECT:
+        if select and point.mode == CommandMode.DIRECT:
             return True
         value = _value(columns)
         if not isfinite(value):

@@ -69,8 +69,8 @@ class RedundancyGroup:
         )
 
     def add(self, asdu: bytes) -> None:
-        """Takes one ASDU; cyclic ones only while a master listens."""
-        if len(asdu) > 2 and asdu[2] & 0x3F in _CYCLIC:
+        """Takes one ASDU that has objects; cyclic ones only while a master listens."""
+        if asdu[2] & 0x3F in _CYCLIC:
             if self.active is None:
                 return
             if len(self._cyclic) >= _CYCLIC_ASDUS:

@@ -40,7 +40,7 @@ class CommandPoint:
     def __post_init__(self) -> None:
         if self.type_id not in COMMAND_TYPES or self.type_id + TIMED_COMMAND_OFFSET not in COMMAND_TYPES:
             raise LocalProtocolError(f"command point: expected type 45 to 51, found {self.type_id}")
-        if self.type_id is TypeId.C_BO_NA_1 and self.mode is not CommandMode.DIRECT:
+        if self.type_id is TypeId.C_BO_NA_1 and self.mode != CommandMode.DIRECT:
             raise LocalProtocolError("command point: a bitstring command has no select bit")
 
 

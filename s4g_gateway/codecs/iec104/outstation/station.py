@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from s4g_gateway.codecs.iec104.asdu import Asdu, InformationObject, encode_asdu
+from s4g_gateway.codecs.iec104.buffer import object_count
 from s4g_gateway.codecs.iec104.cp56time import TimeCoder
 from s4g_gateway.codecs.iec104.identifiers import Cause, ResetQualifier, TypeId
 from s4g_gateway.codecs.iec104.link import AsduReceived, Closed, Link, TransferStarted
@@ -152,10 +153,13 @@ class Outstation:
             groups: names of redundancy groups, None for all.
 
         Raises:
-            LocalProtocolError: no such group, or octets that are no ASDU.
+            LocalProtocolError: no such group, or octets that are no ASDU; nothing has been taken then.
         """
         targets = list(self._groups.values()) if groups is None else [self._group(name) for name in groups]
-        for asdu in asdus:
+        batch = list(asdus)
+        for asdu in batch:
+            object_count(asdu)
+        for asdu in batch:
             for group in targets:
                 group.add(asdu)
         for group in targets:
@@ -287,7 +291,7 @@ class Outstation:
 
     def _initialise(self, group: RedundancyGroup, session: Session) -> None:
         when = self.config.end_of_initialisation
-        if when is EndOfInitialisation.NEVER or (when is EndOfInitialisation.ONCE and group.initialised):
+        if when == EndOfInitialisation.NEVER or (when == EndOfInitialisation.ONCE and group.initialised):
             return
         group.initialised = True
         for common_address in sorted(self._image.common_addresses):
