@@ -1,0 +1,214 @@
+"""The demo site: simulated devices, an embedded broker and a gateway, each on real loopback sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from s4g_gateway.errors import TransientError
+from s4g_gateway.runtime.broker import EmbeddedBroker, free_port
+from s4g_gateway.simulators.house import HouseState
+from s4g_gateway.simulators.simulated_site import (
+    GRID_METER_UNIT,
+    INVERTER_UNIT,
+    LOAD_METER_UNIT,
+    SimulatedSite,
+)
+
+SITE_NAME = "demo"
+COMMON_ADDRESS = 1
+POWER_IOA = 9001
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+
+_SITE = """\
+[site]
+name = "{name}"
+description = "Simulated house: PV, battery, load, grid meter"
+latitude = 56.7
+longitude = 9.0
+metrics_listen = "127.0.0.1:{metrics_port}"
+
+[[southbound]]
+name = "inverter"
+type = "sunspec"
+template = "fronius-symo-hybrid"
+host = "127.0.0.1"
+port = {inverter_port}
+unit_id = {inverter_unit}
+period_s = 1.0
+
+[[southbound]]
+name = "grid-meter"
+type = "sunspec"
+template = "generic-meter"
+host = "127.0.0.1"
+port = {grid_meter_port}
+unit_id = {grid_meter_unit}
+period_s = 1.0
+
+[[southbound]]
+name = "load-meter"
+type = "sunspec"
+template = "generic-meter"
+logical_devices = {{ meter = "LOAD1" }}
+host = "127.0.0.1"
+port = {load_meter_port}
+unit_id = {load_meter_unit}
+period_s = 1.0
+
+[[northbound]]
+name = "scada"
+type = "iec104"
+listen = "127.0.0.1:{iec104_port}"
+
+# the one signal whose way is measured gets a fixed address and no deadband
+[[northbound.point]]
+reference = "PCC1/MMXU1.TotW"
+ioa = {power_ioa}
+deadband = 0.0
+
+[[northbound]]
+name = "cloud"
+type = "mqtt"
+url = "{mqtt_url}"
+
+[northbound.clients]
+operator = ["OPERATOR"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change at a simulated device.
+
+    Attributes:
+        export_w: what the grid meter shows since then, W, + export.
+        monotonic_s: when it began to show it.
+    """
+
+    export_w: float
+    monotonic_s: float
+
+
+class DemoSite:
+    """Everything the demo runs; use as ``async with``.
+
+    Args:
+        seed: of the simulated house.
+        time_scale: simulated seconds per second.
+
+    Attributes:
+        changes: the latest changes of the grid meter, newest last.
+        iec104_port: where the outstation listens.
+        broker: the embedded broker.
+        socket_path: the gateway's local socket.
+        directory: site file and state.
+    """
+
+    def __init__(self, *, seed: int, time_scale: float) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="s4g-demo-")
+        self.directory = Path(self._folder.name)
+        self.changes: list[Change] = []
+        self.devices = SimulatedSite(seed=seed, time_scale=time_scale, step_s=1.0, on_step=self._changed)
+        self.broker = EmbeddedBroker(self.directory / "broker")
+        self.iec104_port = free_port()
+        self.metrics_port = free_port()
+        self.site_file = self.directory / "site.toml"
+        self.socket_path = self.directory / "state" / "s4g.sock"
+        self.log_path = self.directory / "gateway.log"
+        self._gateway: asyncio.subprocess.Process | None = None
+
+    @property
+    def gateway_id(self) -> int | None:
+        """Process id of the gateway while it runs."""
+        return self._gateway.pid if self._gateway and self._gateway.returncode is None else None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.devices.start()
+            await self.broker.start()
+            self._write_site()
+            await self._start_gateway()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stops everything, consumers first; idempotent."""
+        gateway = self._gateway
+        if gateway is not None and gateway.returncode is None:
+            gateway.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await gateway.wait()
+            except TimeoutError:
+                gateway.kill()
+                await gateway.wait()
+        await self.broker.stop()
+        await self.devices.stop()
+        with contextlib.suppress(OSError):
+            self._folder.cleanup()
+
+    def _changed(self, state: HouseState) -> None:
+        export_w = -float(round(-state.export_w))
+        if not self.changes or self.changes[-1].export_w != export_w:
+            self.changes.append(Change(export_w, time.monotonic()))
+            del self.changes[:-60]
+
+    def _write_site(self) -> None:
+        self.site_file.write_text(
+            _SITE.format(
+                name=SITE_NAME,
+                metrics_port=self.metrics_port,
+                inverter_port=self.devices.inverter_port,
+                inverter_unit=INVERTER_UNIT,
+                grid_meter_port=self.devices.grid_meter_port,
+                grid_meter_unit=GRID_METER_UNIT,
+                load_meter_port=self.devices.load_meter_port,
+                load_meter_unit=LOAD_METER_UNIT,
+                iec104_port=self.iec104_port,
+                power_ioa=POWER_IOA,
+                mqtt_url=self.broker.url,
+            ),
+            encoding="utf-8",
+        )
+
+    async def _start_gateway(self) -> None:
+        with self.log_path.open("wb") as log:
+            self._gateway = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "s4g_gateway",
+                "run",
+                str(self.site_file),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while not self.socket_path.exists():
+                    if self._gateway.returncode is not None:
+                        raise TransientError(f"the gateway ended: {self.log_path.read_text()[-2000:]}")
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            raise TransientError(
+                f"the gateway does not start: {self.log_path.read_text()[-2000:]}"
+            ) from error
