@@ -125,7 +125,7 @@ def summarise(
     first: Mapping[str, Any], last: Mapping[str, Any], mqtt: MqttProbe, iec104: Iec104Probe, meter: Meter
 ) -> Summary:
     """Makes the summary of what lies between two statuses of the gateway."""
-    seconds = max(last["uptime_s"] - first["uptime_s"], 1e-9)
+    seconds: float = max(last["uptime_s"] - first["uptime_s"], 1e-9)
 
     def rate(name: str) -> float:
         return float(last["database"][name] - first["database"][name]) / seconds

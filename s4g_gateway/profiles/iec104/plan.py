@@ -61,46 +61,55 @@ class PointOverride:
     """
 
     reference: Annotated[str, msgspec.Meta(description="ObjectReference or pattern such as */MMXU1.TotW")]
-    common_address: Annotated[
-        int | None, msgspec.Meta(ge=1, le=MAX_COMMON_ADDRESS, description="station address")
-    ] = None
-    ioa: Annotated[
-        int | None, msgspec.Meta(ge=1, le=0xFFFFFF, description="address of the monitored point")
-    ] = None
-    type: Annotated[MonitoredName | None, msgspec.Meta(description="ASDU type without time tag, or none")] = (
+    common_address: (
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_COMMON_ADDRESS, description="station address")] | None
+    ) = None
+    ioa: (
+        Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFF, description="address of the monitored point")] | None
+    ) = None
+    type: Annotated[MonitoredName, msgspec.Meta(description="ASDU type without time tag, or none")] | None = (
         None
     )
-    command_ioa: Annotated[
-        int | None, msgspec.Meta(ge=1, le=0xFFFFFF, description="address of the command")
-    ] = None
-    command_type: Annotated[CommandName | None, msgspec.Meta(description="command type, or none")] = None
+    command_ioa: (
+        Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFF, description="address of the command")] | None
+    ) = None
+    command_type: Annotated[CommandName, msgspec.Meta(description="command type, or none")] | None = None
     command_mode: Annotated[
         Literal["direct", "select"] | None, msgspec.Meta(description="direct or select before operate")
     ] = None
-    full_scale: Annotated[
-        float | None, msgspec.Meta(description="normalized: value at +1, in the point's unit; not 0")
-    ] = None
-    factor: Annotated[
-        float | None,
-        msgspec.Meta(description="value per 1 of the number on the wire; negative turns the sign"),
-    ] = None
-    offset: Annotated[float | None, msgspec.Meta(description="value where the number on the wire is 0")] = (
+    full_scale: (
+        Annotated[float, msgspec.Meta(description="normalized: value at +1, in the point's unit; not 0")]
+        | None
+    ) = None
+    factor: (
+        Annotated[
+            float, msgspec.Meta(description="value per 1 of the number on the wire; negative turns the sign")
+        ]
+        | None
+    ) = None
+    offset: Annotated[float, msgspec.Meta(description="value where the number on the wire is 0")] | None = (
         None
     )
-    deadband: Annotated[
-        float | None,
-        msgspec.Meta(ge=0, description="smallest change sent spontaneously, in the point's unit"),
-    ] = None
-    group: Annotated[
-        int | None,
-        msgspec.Meta(ge=0, le=16, description="interrogation group 1 to 16, counters 1 to 4; 0 none"),
-    ] = None
-    spontaneous: Annotated[bool | None, msgspec.Meta(description="send changes")] = None
-    cyclic_period_s: Annotated[
-        float | None,
-        msgspec.Meta(ge=0, description="send with cause periodic every so many seconds; 0 never"),
-    ] = None
-    description: Annotated[str | None, msgspec.Meta(description="text in the signal list")] = None
+    deadband: (
+        Annotated[
+            float, msgspec.Meta(ge=0, description="smallest change sent spontaneously, in the point's unit")
+        ]
+        | None
+    ) = None
+    group: (
+        Annotated[
+            int, msgspec.Meta(ge=0, le=16, description="interrogation group 1 to 16, counters 1 to 4; 0 none")
+        ]
+        | None
+    ) = None
+    spontaneous: Annotated[bool, msgspec.Meta(description="send changes")] | None = None
+    cyclic_period_s: (
+        Annotated[
+            float, msgspec.Meta(ge=0, description="send with cause periodic every so many seconds; 0 never")
+        ]
+        | None
+    ) = None
+    description: Annotated[str, msgspec.Meta(description="text in the signal list")] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
