@@ -45,9 +45,9 @@ class LayoutPoint:
         return self.offset + self.definition.registers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """Where every point of one model instance stands.
+    """Where every point of one model instance stands; two layouts are the same only if they are one object.
 
     Attributes:
         model_id: the model.
