@@ -149,6 +149,7 @@ class RawMaster:
         self.loop = asyncio.get_running_loop()
         self.link = Link(Role.CONTROLLING, LinkParameters(k=k, w=w), self.loop.time())
         self.asdus = []
+        self.octets = b""
         self.closed = None
         self.started = False
 
@@ -170,6 +171,7 @@ class RawMaster:
     async def pump(self, timeout_s=5.0):
         async with asyncio.timeout(timeout_s):
             data = await self.reader.read(1 << 16)
+        self.octets += data
         if data:
             self.link.receive_data(data, self.loop.time())
         else:
