@@ -41,28 +41,31 @@ metrics_listen = "127.0.0.1:{metrics_port}"
 [[southbound]]
 name = "inverter"
 type = "sunspec"
-template = "fronius-symo-hybrid"
 host = "127.0.0.1"
 port = {inverter_port}
+[[southbound.device]]
+template = "fronius-symo-hybrid"
 unit_id = {inverter_unit}
 period_s = 1.0
 
 [[southbound]]
 name = "grid-meter"
 type = "sunspec"
-template = "generic-meter"
 host = "127.0.0.1"
 port = {grid_meter_port}
+[[southbound.device]]
+template = "generic-meter"
 unit_id = {grid_meter_unit}
 period_s = 1.0
 
 [[southbound]]
 name = "load-meter"
 type = "sunspec"
-template = "generic-meter"
-logical_devices = {{ meter = "LOAD1" }}
 host = "127.0.0.1"
 port = {load_meter_port}
+[[southbound.device]]
+template = "generic-meter"
+logical_devices = {{ meter = "LOAD1" }}
 unit_id = {load_meter_unit}
 period_s = 1.0
 
@@ -119,7 +122,11 @@ class DemoSite:
         self._folder = tempfile.TemporaryDirectory(prefix="s4g-demo-")
         self.directory = Path(self._folder.name)
         self.changes: list[Change] = []
-        self.devices = SimulatedSite(seed=seed, time_scale=time_scale, step_s=1.0, on_step=self._changed)
+        # nine in the morning: sun, load and battery all move
+        morning_s = time.time() // 86_400 * 86_400 + 9 * 3_600
+        self.devices = SimulatedSite(
+            seed=seed, time_scale=time_scale, step_s=1.0, on_step=self._changed, start_s=morning_s
+        )
         self.broker = EmbeddedBroker(self.directory / "broker")
         self.iec104_port = free_port()
         self.metrics_port = free_port()

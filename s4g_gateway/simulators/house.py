@@ -114,11 +114,13 @@ class House:
         state, ratings = self.state, self.ratings
         state.time_s += duration_s
         day = state.time_s % DAY_S / DAY_S
+        # the inverter regulates on what it measured a step ago, so the grid sees a little of every change
+        seen_w = state.load_w - state.pv_w
         self._wander(duration_s)
         state.load_w = self._load_w(day)
         state.load_var = 0.2 * state.load_w
         available_w = self._pv_w(day)
-        state.battery_w = self._battery_w(available_w, duration_s)
+        state.battery_w = self._battery_w(seen_w, available_w, duration_s)
         limit_w = (
             ratings.inverter_w
             if self.orders.limit_w is None
@@ -154,11 +156,11 @@ class House:
         height: float = math.sin(math.pi * (day - 0.25) / 0.5) if 0.25 < day < 0.75 else 0.0
         return self.ratings.pv_peak_w * math.pow(height, 1.3) * (1 - self._cloud)
 
-    def _battery_w(self, pv_w: float, duration_s: float) -> float:
+    def _battery_w(self, seen_w: float, pv_w: float, duration_s: float) -> float:
         state, ratings, orders = self.state, self.ratings, self.orders
         lowest, highest = orders.battery_w or (-ratings.battery_w, ratings.battery_w)
         # its own rule is self-consumption: cover the load, store the surplus
-        wanted_w = min(max(state.load_w - pv_w, lowest), highest)
+        wanted_w = min(max(seen_w, lowest), highest)
         hours = duration_s / 3_600
         stored_wh = ratings.battery_wh * (state.soc_pct - orders.minimum_soc_pct) / 100
         room_wh = ratings.battery_wh * (100 - state.soc_pct) / 100

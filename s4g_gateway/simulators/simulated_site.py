@@ -24,6 +24,7 @@ class SimulatedSite:
         time_scale: simulated seconds per real second.
         step_s: real seconds between two steps.
         ratings: what is built into the house.
+        start_s: simulated time at the start, s since 1970 UTC; None for now.
         on_step: called after each step, once the registers show it.
 
     Attributes:
@@ -38,9 +39,10 @@ class SimulatedSite:
         time_scale: float = 1.0,
         step_s: float = 0.5,
         ratings: HouseRatings | None = None,
+        start_s: float | None = None,
         on_step: OnStep | None = None,
     ) -> None:
-        self.house = House(ratings, seed=seed, time_s=time.time())
+        self.house = House(ratings, seed=seed, time_s=time.time() if start_s is None else start_s)
         self.inverter = HybridInverter(self.house)
         self.grid_meter = SunspecMeter(self.house, grid_reading, "SIM-PCC")
         self.load_meter = SunspecMeter(self.house, load_reading, "SIM-LOAD")
