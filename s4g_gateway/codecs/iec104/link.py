@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from s4g_gateway.codecs.iec104.apci import (
     APCI_BYTES,
@@ -25,6 +26,9 @@ from s4g_gateway.codecs.iec104.apci import (
 from s4g_gateway.codecs.iec104.identifiers import ASDU_HEADER_BYTES, MAX_ASDU_BYTES
 from s4g_gateway.codecs.iec104.link_states import FRAME_INPUTS, TRANSITIONS, LinkInput, LinkState, Role
 from s4g_gateway.errors import DecodeError, LocalProtocolError, RemoteProtocolError
+
+_MAX_ANSWERS: Final = 1024
+"""Most U-frame confirmations that wait for the socket; a peer that makes more does not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +113,7 @@ class Link:
         self._reader = FrameReader()
         self._events: list[LinkEvent] = []
         self._out: list[bytes] = []
+        self._answers_waiting = 0
         self._sent: deque[tuple[bytes, object, float]] = deque()
         self._send_number = 0
         self._acknowledged = 0
@@ -231,6 +236,7 @@ class Link:
             return b""
         data = b"".join(self._out)
         self._out.clear()
+        self._answers_waiting = 0
         return data
 
     def next_deadline(self) -> float | None:
@@ -291,6 +297,11 @@ class Link:
             raise RemoteProtocolError(f"{cause.name}: not allowed while {before.name}")
         self._state, answer = step
         if answer is not None:
+            self._answers_waiting += 1
+            if self._answers_waiting > _MAX_ANSWERS:
+                raise RemoteProtocolError(
+                    f"{_MAX_ANSWERS} confirmations wait: the peer asks on without reading"
+                )
             self._out.append(U_OCTETS[answer])
             if answer is UFrame.STARTDT_ACT:
                 self._await(UFrame.STARTDT_CON, now)

@@ -311,6 +311,15 @@ def test_what_a_superseded_link_had_sent_is_taken_once_and_its_late_acknowledgem
     assert link.take_unacknowledged() == [(ASDU, "third")]
 
 
+def test_a_peer_that_tests_on_without_reading_is_disconnected() -> None:
+    link = started(OUT)
+    for _ in range(10):
+        link.receive_data(U["TESTFR_ACT"] * 1024, 0.0)
+        assert link.data_to_send() == U["TESTFR_CON"] * 1024
+    link.receive_data(U["TESTFR_ACT"] * 1025, 0.0)
+    assert link.ending.reason == "1024 confirmations wait: the peer asks on without reading"
+
+
 def test_the_end_of_the_stream_closes_without_fault() -> None:
     link = started(OUT)
     link.receive_eof()
