@@ -201,7 +201,7 @@ class DemoSite:
             self._gateway = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "s4g_gateway",
+                "s4g_gateway.cli",
                 "run",
                 str(self.site_file),
                 stdin=asyncio.subprocess.DEVNULL,

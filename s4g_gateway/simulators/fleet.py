@@ -42,8 +42,8 @@ class Fleet:
         self._period_s = period_s
         self._on_change = on_change
         self.block = RegisterBlock(FIRST_REGISTER, bytes(2 * registers))
-        self._unit = Unit((self.block,))
-        slave = Slave({1: self._unit})
+        self.unit = Unit((self.block,))
+        slave = Slave({1: self.unit})
         self._servers = [ModbusTcpServer(slave) for _ in range(devices)]
         self._changing: asyncio.Task[None] | None = None
         self.ports: list[int] = []
@@ -52,7 +52,7 @@ class Fleet:
     @property
     def requests_total(self) -> int:
         """Requests answered by all devices."""
-        return self._unit.requests_total
+        return self.unit.requests_total
 
     async def start(self, host: str = "127.0.0.1", first_port: int = 0) -> None:
         """Starts every device; first_port 0 takes free ones."""
@@ -70,6 +70,10 @@ class Fleet:
             self._changing = None
         for server in self._servers:
             await server.stop()
+
+    def value_of_first(self) -> int:
+        """Returns what register 0 holds; it tells the changes apart."""
+        return int.from_bytes(self.block.read(FIRST_REGISTER, 1), "big", signed=True)
 
     def change(self) -> None:
         """Gives every register a new value."""
