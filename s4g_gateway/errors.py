@@ -81,7 +81,8 @@ class Problem:
     expected: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.key}: found {self.found}, expected {self.expected}"
+        place = ": ".join(part for part in (self.file, self.key) if part)
+        return f"{place}: found {self.found}, expected {self.expected}"
 
 
 class ConfigError(GatewayError):

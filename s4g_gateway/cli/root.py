@@ -20,10 +20,10 @@ COMMANDS: Final = {
     "operate": (f"{_CLI}.operate:operate", "Send one Control through a running gateway."),
     "reload": (f"{_CLI}.reload:reload", "Make a running gateway read its site file again."),
     "points": (f"{_CLI}.points:points", "Export the signal list for the control centre."),
+    "interfaces": (f"{_CLI}.interfaces:interfaces", "Print the interface catalogue of D3.1."),
     "sensorthings": (f"{_CLI}.sensorthings:sensorthings", "Print a site as SensorThings entities."),
     "senml": (f"{_CLI}.senml:senml", "Convert SenML between its representations."),
     "schema": (f"{_CLI}.schema:schema", "Print the JSON Schema of site.toml."),
-    "simulate": (f"{_CLI}.simulate:simulate", "Run simulated devices and peers."),
     "demo": (f"{_CLI}.demo:demo", "Run a simulated site over real sockets and measure it."),
     "completion": (f"{_CLI}.completion:completion", "Print the script for shell completion."),
 }
