@@ -58,13 +58,15 @@ class Freshness:
         owner: the connector that supplies it.
         age_s: seconds since its device last confirmed it; infinite if never.
         validity: number of its points by validity in words.
-        stale: references of points that are not good, at most a few.
+        stale_points: number of its points that were not confirmed in time (oldData).
+        stale: references of some of them.
     """
 
     data_set: str
     owner: str
     age_s: float
     validity: Mapping[str, int]
+    stale_points: int
     stale: tuple[str, ...]
 
 
@@ -86,7 +88,7 @@ class FreshnessReader:
         """Yields every DataSet whose points the principal may all read; the caller may pause in between.
 
         Args:
-            stale_limit: how many references of points that are not good each DataSet names.
+            stale_limit: how many references of stale points each DataSet names.
         """
         if self._policy is not self._database.policy:
             self._policy = self._database.policy
@@ -104,18 +106,21 @@ class FreshnessReader:
                 continue
             quality = view.snapshot().quality
             counts: Counter[str] = Counter()
+            stale_points = 0
             for value, count in Counter(quality).items():
                 counts[_VALIDITY[q.validity(value)]] += count
+                stale_points += count if value & q.OLD_DATA else 0
             stale = [
                 data_set.members[position].reference
                 for position, value in enumerate(quality if stale_limit else ())
-                if q.validity(value) != q.GOOD
+                if value & q.OLD_DATA
             ]
             yield Freshness(
                 data_set=data_set.name,
                 owner=state.owner,
                 age_s=state.age_s,
                 validity=counts,
+                stale_points=stale_points,
                 stale=tuple(stale[:stale_limit]),
             )
 
@@ -172,14 +177,19 @@ def _database(status: Any) -> Iterator[Family]:
 def _freshness(freshness: Iterable[Freshness]) -> tuple[Family, ...]:
     validity = Family("s4g_points_validity", "gauge", "points by connector and IEC 61850 validity")
     age = Family("s4g_data_set_age_seconds", "gauge", "time since the device last confirmed a DataSet")
+    stale = Family("s4g_points_stale", "gauge", "points that were not confirmed in time")
     points: Counter[tuple[str, str]] = Counter()
+    old: Counter[str] = Counter()
     for entry in freshness:
         for word in _VALIDITY.values():
             points[entry.owner, word] += entry.validity.get(word, 0)
+        old[entry.owner] += entry.stale_points
         age.add(entry.age_s, connector=entry.owner, data_set=entry.data_set)
     for (owner, word), count in points.items():
         validity.add(count, connector=owner, validity=word)
-    return validity, age
+    for owner, count in old.items():
+        stale.add(count, connector=owner)
+    return validity, stale, age
 
 
 def _connectors(status: Any) -> Iterator[Family]:

@@ -24,7 +24,7 @@ _STYLE = (
 def health(status: Any, freshness: Sequence[Freshness]) -> dict[str, Any]:
     """Returns the site's health as JSON types.
 
-    ``status`` is ``ok`` where every connector runs and every point is good, ``failed`` where no connector
+    ``status`` is ``ok`` where every connector runs and no point is stale, ``failed`` where no connector
     runs, ``degraded`` in between.
 
     Args:
@@ -34,7 +34,8 @@ def health(status: Any, freshness: Sequence[Freshness]) -> dict[str, Any]:
     running = [connector.state == "running" for connector in status.connectors]
     total = sum(sum(entry.validity.values()) for entry in freshness)
     good = sum(entry.validity.get("good", 0) for entry in freshness)
-    verdict = "ok" if all(running) and good == total else "degraded"
+    stale = sum(entry.stale_points for entry in freshness)
+    verdict = "ok" if all(running) and not stale else "degraded"
     if running and not any(running):
         verdict = "failed"
     return {
@@ -43,6 +44,7 @@ def health(status: Any, freshness: Sequence[Freshness]) -> dict[str, Any]:
         "version": __version__,
         "uptime_s": round(status.uptime_s, 3),
         "points": total,
+        "points_stale": stale,
         "points_not_good": total - good,
         "connectors": [
             {
@@ -63,7 +65,7 @@ def page(found: dict[str, Any], freshness: Iterable[Freshness]) -> bytes:
 
     Args:
         found: from ``health``.
-        freshness: every DataSet, with the references of some points that are not good.
+        freshness: every DataSet, with the references of some stale points.
     """
     mood = "ok" if found["status"] == "ok" else "bad"
     connectors = [
@@ -90,15 +92,16 @@ def page(found: dict[str, Any], freshness: Iterable[Freshness]) -> bytes:
         f"<title>{escape(found['site'])}: {escape(found['status'])}</title><style>{_STYLE}</style>",
         f"<h1>{escape(found['site'])} <span class={mood}>{escape(found['status'])}</span></h1>",
         f"<p>S4G Gateway {escape(found['version'])}, up {found['uptime_s']:.0f} s</p>",
-        f"<p>{found['points']} points, {found['points_not_good']} not good</p>",
+        f"<p>{found['points']} points, {found['points_stale']} stale, "
+        f"{found['points_not_good']} not good</p>",
         "<p><a href=/health>health as JSON</a>, <a href=/metrics>metrics</a></p>",
         _table("Connectors", ("Name", "Type", "Side", "State", "Restarts", "Last error"), connectors),
         _table("Freshness", ("Connector", "DataSet", "Confirmed ago", "Good points"), sets),
     ]
     if stale:
         rows = [_row(reference) for reference in stale[:_STALE_SHOWN]]
-        parts.append(_table("Points that are not good", ("Reference",), rows))
-        missing = found["points_not_good"] - len(rows)
+        parts.append(_table("Stale points", ("Reference",), rows))
+        missing = found["points_stale"] - len(rows)
         if missing > 0:
             parts.append(f"<p>and {missing} more</p>")
     return "".join(parts).encode("utf-8", "replace")

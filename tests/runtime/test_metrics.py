@@ -58,7 +58,7 @@ class FakeSite:
 @pytest.fixture
 def site():
     site = FakeSite()
-    site.database.publish(Report(STORAGE, (1.0, 2.0), (q.GOOD, q.QUESTIONABLE), 1))
+    site.database.publish(Report(STORAGE, (1.0, 2.0), (q.GOOD, q.QUESTIONABLE | q.OLD_DATA), 1))
     site.clock.advance(2)
     return site
 
@@ -110,6 +110,7 @@ async def test_prometheus_reads_points_freshness_connectors_and_process(port):
         ("s4g_points_validity", ("connector", "inverter"), ("validity", "questionable")): 1,
         ("s4g_points_validity", ("connector", "inverter"), ("validity", "invalid")): 0,
         ("s4g_points_validity", ("connector", "meter"), ("validity", "invalid")): 1,
+        ("s4g_points_stale", ("connector", "inverter")): 1,
         ("s4g_data_set_age_seconds", ("connector", "inverter"), ("data_set", "storage")): 2.0,
         ("s4g_data_set_age_seconds", ("connector", "meter"), ("data_set", "meter")): float("inf"),
         ("s4g_supervisor_running", *inverter): 1,
@@ -142,7 +143,8 @@ async def test_odd_names_make_no_broken_exposition(port, site):
     ("states", "qualities", "verdict", "code"),
     [
         (["running"], (0, 0), "ok", 200),
-        (["running"], (0, q.QUESTIONABLE), "degraded", 200),
+        (["running"], (0, q.INVALID), "ok", 200),
+        (["running"], (0, q.QUESTIONABLE | q.OLD_DATA), "degraded", 200),
         (["running", "backing-off"], (0, 0), "degraded", 200),
         (["backing-off", "backing-off"], (0, 0), "failed", 503),
     ],
