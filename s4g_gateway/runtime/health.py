@@ -92,8 +92,8 @@ def page(found: dict[str, Any], freshness: Iterable[Freshness]) -> bytes:
         f"<title>{escape(found['site'])}: {escape(found['status'])}</title><style>{_STYLE}</style>",
         f"<h1>{escape(found['site'])} <span class={mood}>{escape(found['status'])}</span></h1>",
         f"<p>S4G Gateway {escape(found['version'])}, up {found['uptime_s']:.0f} s</p>",
-        f"<p>{found['points']} points, {found['points_stale']} stale, "
-        f"{found['points_not_good']} not good</p>",
+        f"<p>{found['points']} points, {found['points_stale']} stale</p>",
+        f"<p>{found['points_not_good']} points are not good</p>",
         "<p><a href=/health>health as JSON</a>, <a href=/metrics>metrics</a></p>",
         _table("Connectors", ("Name", "Type", "Side", "State", "Restarts", "Last error"), connectors),
         _table("Freshness", ("Connector", "DataSet", "Confirmed ago", "Good points"), sets),
