@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from s4g_gateway.errors import (
     RemoteProtocolError,
     TransientError,
 )
-from s4g_gateway.model import NS_PER_S, DataSet
+from s4g_gateway.model import NS_PER_S, DataSet, ObjectReference
 from s4g_gateway.northbound.iec104.commands import CommandDesk
 from s4g_gateway.northbound.iec104.config import GroupTable, Iec104Config, check_config, split_listen
 from s4g_gateway.northbound.iec104.image import DatabaseImage
@@ -47,6 +47,7 @@ from s4g_gateway.northbound.iec104.tls import server_context
 from s4g_gateway.northbound.iec104.wire import MasterWire, WireOwner
 from s4g_gateway.profiles.iec104 import (
     AddressEntry,
+    Signal,
     SignalList,
     SignalPlan,
     parse_ioa_file,
@@ -91,14 +92,22 @@ class Iec104Outstation:
         problems += _check_overflow_points(config, plan.signal_list)
         if problems:
             raise ConfigError(problems)
-        self._plan_made = plan
+        self._signal_list: SignalList | None = plan.signal_list
+        self._ioa_text = render_ioa_file(plan.entries)
+        self._context = context
         self.address: tuple[str, int] | None = None
         """Host and port while it listens."""
 
     @property
     def signal_list(self) -> SignalList:
         """Every address it serves: what ``s4g points`` exports."""
-        return self._plan_made.signal_list
+        if self._signal_list is None:
+            return self._plan(self._context)[0].signal_list
+        return self._signal_list
+
+    def release_signal_list(self) -> None:
+        """Forgets the signal list; it can be had again, and on small hardware it is worth its memory."""
+        self._signal_list = None
 
     def persist_addresses(self) -> None:
         """Writes new automatic addresses into the file beside ``site.toml``; does nothing where there are none.
@@ -106,13 +115,15 @@ class Iec104Outstation:
         Raises:
             PermanentError: the file cannot be written.
         """
-        text = render_ioa_file(self._plan_made.entries)
+        if not self._ioa_text:
+            return  # kept already
         try:
             old = self.ioa_path.read_text(encoding="utf-8") if self.ioa_path.exists() else None
-            if old is None or parse_ioa_file(old, str(self.ioa_path)) != self._plan_made.entries:
-                _replace(self.ioa_path, text)
+            if old != self._ioa_text:
+                _replace(self.ioa_path, self._ioa_text)
         except OSError as error:
             raise PermanentError(f"addresses cannot be kept: {self.ioa_path}: {error}") from error
+        self._ioa_text = ""
 
     async def run(self, services: Services) -> None:
         """Serves masters until cancelled."""
@@ -194,11 +205,13 @@ class _Server(WireOwner):
         self._principals: dict[tuple[Station, int], Principal] = {}
         self._subscriptions: list[Subscription] = []
         self._is_gone = asyncio.Event()
+        self._periods_s: set[float] = set()
 
     async def run(self) -> None:
         """Listens until cancelled, then closes links in order."""
         try:
             self._build()
+            self._connector.release_signal_list()
             server = await self._listen()
             try:
                 async with asyncio.TaskGroup() as group:
@@ -215,13 +228,15 @@ class _Server(WireOwner):
 
     def _build(self) -> None:
         """Makes one protocol object for every set of roles: masters with equal rights share one."""
+        signal_list = self._connector.signal_list
+        self._periods_s = {signal.cyclic_period_s for signal in signal_list.signals}
         by_roles: dict[frozenset[str], list[GroupTable]] = {}
         for group in self._config.groups:
             by_roles.setdefault(frozenset(group.roles), []).append(group)
         for roles, groups in by_roles.items():
             principal = Principal(name=self._services.principal.name, roles=roles)
             image = DatabaseImage(
-                self._connector.signal_list,
+                signal_list,
                 select_timeout_s=self._config.select_timeout_s,
                 counter_time_tags=self._config.counter_time_tags,
             )
@@ -236,7 +251,7 @@ class _Server(WireOwner):
             self._stations.append(station)
             self._station_of.update({group.name: station for group in groups})
             for data_set in self._connector.data_sets:
-                self._add_data_set(station, principal, data_set)
+                self._add_data_set(station, principal, data_set, signal_list.by_reference)
 
     def _protocol_config(self, groups: Iterable[GroupTable]) -> OutstationConfig:
         config = self._config
@@ -260,9 +275,14 @@ class _Server(WireOwner):
             terminate_commands=config.terminate_commands,
         )
 
-    def _add_data_set(self, station: Station, principal: Principal, data_set: DataSet) -> None:
+    def _add_data_set(
+        self,
+        station: Station,
+        principal: Principal,
+        data_set: DataSet,
+        listed: Mapping[ObjectReference, Signal],
+    ) -> None:
         database = self._services.database
-        listed = self._connector.signal_list.by_reference
         members = [
             member
             for member in data_set.members
@@ -408,8 +428,7 @@ class _Server(WireOwner):
     # -- periodic work -----------------------------------------------------------------------------
 
     def _periodic(self, station: Station) -> Iterator[Coroutine[None, None, None]]:
-        periods = {signal.cyclic_period_s for signal in self._connector.signal_list.signals}
-        for period_s in sorted(period for period in periods if period > 0):
+        for period_s in sorted(period for period in self._periods_s if period > 0):
             yield self._every(period_s, partial(self._send_cyclic, station, period_s))
         if self._config.background_period_s > 0:
             yield self._every(self._config.background_period_s, partial(self._send_background, station))

@@ -25,13 +25,13 @@ class ImagePart:
     Attributes:
         encoder: its encoder.
         view: its present values.
-        signals: its part of the signal list.
+        counters: those of its signals that are counters.
         baseline: what a reset has taken off each counter, by position.
     """
 
     encoder: DataSetEncoder
     view: View
-    signals: tuple[Signal, ...]
+    counters: tuple[Signal, ...]
     baseline: dict[int, float]
 
 
@@ -58,16 +58,14 @@ class DatabaseImage:
         self._points = {key: _command_point(c, select_timeout_s) for key, c in self._commands.items()}
         self._timed_counters = counter_time_tags
         self._parts: list[ImagePart] = []
-        self._places: dict[tuple[int, int], tuple[ImagePart, int]] = {}
         self._frozen: dict[tuple[int, int], list[tuple[ImagePart, _Frozen]]] = {}
         self._sequence: dict[tuple[int, int], int] = {}
 
     def add(self, data_set: DataSet, view: View, signals: tuple[Signal, ...], coder: TimeCoder) -> ImagePart:
         """Takes in a DataSet."""
-        part = ImagePart(DataSetEncoder(data_set, signals, coder), view, signals, {})
+        counters = tuple(signal for signal in signals if signal.is_counter)
+        part = ImagePart(DataSetEncoder(data_set, signals, coder), view, counters, {})
         self._parts.append(part)
-        for signal in signals:
-            self._places[signal.common_address, signal.ioa] = (part, data_set.index[signal.reference])
         return part
 
     @property
@@ -111,7 +109,7 @@ class DatabaseImage:
         parts = [
             part
             for part in self._counter_parts(common_address)
-            if any(_belongs(signal, common_address, group) for signal in part.signals)
+            if any(_belongs(signal, common_address, group) for signal in part.counters)
         ]
         if not parts:
             return False
@@ -128,11 +126,11 @@ class DatabaseImage:
 
     def read(self, common_address: int, address: int) -> bytes | None:
         """Returns one point's present value."""
-        place = self._places.get((common_address, address))
-        if place is None:
-            return None
-        part, position = place
-        return part.encoder.one(part.view.snapshot(), position)
+        for part in self._parts:
+            position = part.encoder.position(common_address, address)
+            if position is not None:
+                return part.encoder.one(part.view.snapshot(), position)
+        return None
 
     def command_point(self, common_address: int, address: int) -> CommandPoint | None:
         """Returns what the protocol must know of a command address."""
@@ -146,7 +144,7 @@ class DatabaseImage:
         return [
             part
             for part in self._parts
-            if any(_belongs(signal, common_address, 0) for signal in part.signals)
+            if any(_belongs(signal, common_address, 0) for signal in part.counters)
         ]
 
     def _reading(self, part: ImagePart) -> Report:
@@ -162,7 +160,7 @@ class DatabaseImage:
 
     def _reset(self, part: ImagePart, common_address: int, group: int) -> None:
         report = part.view.snapshot()
-        for signal in part.signals:
+        for signal in part.counters:
             if _belongs(signal, common_address, group):
                 position = part.encoder.data_set.index[signal.reference]
                 value = report.values[position]

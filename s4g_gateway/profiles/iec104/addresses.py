@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final
 
 from s4g_gateway.codecs.iec104.identifiers import MAX_OBJECT_ADDRESS
@@ -24,6 +25,7 @@ _HEADING: Final = (
     "# The row of a point that is gone reserves its address. Delete a row only if the centre agrees.\n"
 )
 MAX_COMMON_ADDRESS: Final = 65534
+_IOA_BITS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -86,10 +88,11 @@ def assign_addresses(wanted: Iterable[WantedAddress], existing: Iterable[Address
     point.
     """
     points = list(wanted)
-    owners: dict[tuple[int, int], tuple[str, str]] = {}
+    # Keyed by one number, valued with what is there anyway: sites have a hundred thousand points.
+    owners: dict[int, AddressEntry | WantedAddress] = {}
     known: dict[tuple[int, str, str], int] = {}
     for entry in sorted(existing):
-        owners[entry.common_address, entry.ioa] = (entry.direction, entry.reference)
+        owners[_place(entry.common_address, entry.ioa)] = entry
         known.setdefault((entry.common_address, entry.direction, entry.reference), entry.ioa)
     problems: list[Problem] = []
     ioas = [0] * len(points)
@@ -97,53 +100,50 @@ def assign_addresses(wanted: Iterable[WantedAddress], existing: Iterable[Address
     for position, point in enumerate(points):
         if point.ioa is None:
             continue
-        place, owner = (point.common_address, point.ioa), (point.direction, point.reference)
-        other = owners.get(place, owner)
-        if other != owner:
-            problems.append(
-                Problem(
-                    file="",
-                    key=point.key,
-                    found=f"{point.ioa}, which belongs to {other[1]} ({other[0]})",
-                    expected="an address that no other point has or had",
-                )
-            )
-            continue
-        owners[place] = owner
-        ioas[position] = point.ioa
+        other = owners.setdefault(_place(point.common_address, point.ioa), point)
+        if (other.direction, other.reference) == (point.direction, point.reference):
+            ioas[position] = point.ioa
+        else:
+            found = f"{point.ioa}, which belongs to {other.reference} ({other.direction})"
+            expected = "an address that no other point has or had"
+            problems.append(Problem(file="", key=point.key, found=found, expected=expected))
     next_free: dict[tuple[int, str], int] = {}
     for position, point in enumerate(points):
         if point.ioa is not None:
             continue
-        ioa = known.get((point.common_address, point.direction, point.reference))
+        ioa = known.get((point.common_address, point.direction, point.reference)) if known else None
         if ioa is None:
             ioa = _free(point, owners, next_free)
             if ioa > MAX_OBJECT_ADDRESS:
-                problems.append(
-                    Problem(
-                        file="",
-                        key=point.key,
-                        found=f"no free address for {point.reference}",
-                        expected=f"at most {MAX_OBJECT_ADDRESS} at a common address",
-                    )
-                )
+                found = f"no free address for {point.reference}"
+                expected = f"at most {MAX_OBJECT_ADDRESS} at a common address"
+                problems.append(Problem(file="", key=point.key, found=found, expected=expected))
                 continue
-            owners[point.common_address, ioa] = (point.direction, point.reference)
+            owners[_place(point.common_address, ioa)] = point
         ioas[position] = ioa
-    entries = tuple(sorted(AddressEntry(*place, *owner) for place, owner in owners.items()))
+    entries = tuple(
+        owner
+        if isinstance(owner, AddressEntry)
+        else AddressEntry(place >> _IOA_BITS, place & MAX_OBJECT_ADDRESS, owner.direction, owner.reference)
+        for place, owner in sorted(owners.items(), key=itemgetter(0))
+    )
     return Assignment(tuple(ioas), entries, tuple(problems))
+
+
+def _place(common_address: int, ioa: int) -> int:
+    return common_address << _IOA_BITS | ioa
 
 
 def _free(
     point: WantedAddress,
-    owners: dict[tuple[int, int], tuple[str, str]],
+    owners: Mapping[int, AddressEntry | WantedAddress],
     next_free: dict[tuple[int, str], int],
 ) -> int:
     defaults = load_defaults()
     span = defaults.ranges[point.kind]
     cursor = (point.common_address, point.kind)
     ioa = next_free.get(cursor, span.start)
-    while (point.common_address, ioa) in owners or span.stop <= ioa < defaults.overflow:
+    while _place(point.common_address, ioa) in owners or span.stop <= ioa < defaults.overflow:
         ioa = defaults.overflow if span.stop <= ioa < defaults.overflow else ioa + 1
     next_free[cursor] = ioa + 1
     return ioa

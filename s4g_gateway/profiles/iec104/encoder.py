@@ -7,6 +7,7 @@ quality and time with one ``struct`` call per run of objects of the same type.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from math import isfinite
@@ -42,7 +43,7 @@ Columns = tuple[Sequence[Raw], Sequence[int]]
 
 
 def _picker(positions: Sequence[int], size: int) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    if list(positions) == list(range(size)):
+    if positions == range(size):
         return lambda column: column
     if len(positions) == 1:
         only = positions[0]
@@ -78,43 +79,44 @@ class _Picture(NamedTuple):
 
 
 class _Run:
-    """The members of a DataSet that share station and type, in the order of their addresses."""
+    """The members of a DataSet that share station and type, in the order of their addresses.
+
+    Sites have a hundred thousand of them, so nothing is kept per member that can be had otherwise.
+    """
 
     __slots__ = (
-        "addresses",
-        "common_address",
-        "convert",
-        "ioas",
-        "is_plain",
-        "octets",
-        "pick",
-        "positions",
-        "signals",
-        "size",
-        "type_id",
+        "addresses", "common_address", "convert", "groups", "ioas", "is_plain", "octets", "periods_s", "pick",
+        "positions", "size", "type_id",
     )  # fmt: skip
 
     def __init__(self, signals: Sequence[tuple[int, Signal]], members: int) -> None:
         ordered = sorted(signals, key=lambda entry: entry[1].ioa)
-        self.positions = tuple(position for position, _ in ordered)
-        self.signals = tuple(signal for _, signal in ordered)
-        self.size = len(ordered)
-        self.ioas = [signal.ioa for signal in self.signals]
-        self.addresses = [ioa.to_bytes(3, "little") for ioa in self.ioas]
-        self.type_id = self.signals[0].type_id
-        self.common_address = self.signals[0].common_address
+        own = [signal for _, signal in ordered]
+        self.size = len(own)
+        self.type_id = own[0].type_id
+        self.common_address = own[0].common_address
+        self.positions = _stepwise([position for position, _ in ordered])
+        self.ioas = _stepwise([signal.ioa for signal in own])
+        self.addresses = [signal.ioa.to_bytes(3, "little") for signal in own]
+        self.groups = bytes(signal.group for signal in own) if any(signal.group for signal in own) else b""
+        self.periods_s = tuple(s.cyclic_period_s for s in own) if any(s.cyclic_period_s for s in own) else ()
         self.octets = quality_octets(self.type_id)
         self.pick = _picker(self.positions, members)
-        self.convert = [raw_converter(signal) for signal in self.signals]
+        scalings = [signal.scaling for signal in own]
+        is_uniform = scalings.count(scalings[0]) == len(scalings)
+        self.convert = [raw_converter(self.type_id, s) for s in (scalings[:1] if is_uniform else scalings)]
         # Floats that go out as they are need no Python per value.
-        self.is_plain = self.type_id is TypeId.M_ME_NC_1 and all(s.scaling.is_identity for s in self.signals)
+        self.is_plain = is_uniform and self.type_id is TypeId.M_ME_NC_1 and scalings[0].is_identity
 
     def columns(
         self, values: Sequence[Value], descriptors: Sequence[int], which: bytes | None, qualifier: int
     ) -> Columns:
         """Returns raw values and quality octets of the members that ``which`` includes."""
-        convert = self.convert if which is None else list(compress(self.convert, which))
-        pairs = [function(value) for function, value in zip(convert, values, strict=True)]
+        if len(self.convert) == 1:
+            pairs = list(map(self.convert[0], values))
+        else:
+            convert = self.convert if which is None else compress(self.convert, which)
+            pairs = [function(value) for function, value in zip(convert, values, strict=True)]
         raws = [raw for raw, _ in pairs]
         bits = list(map(or_, descriptors, [extra for _, extra in pairs]))
         if qualifier:
@@ -122,6 +124,12 @@ class _Run:
         if self.type_id is TypeId.M_ST_NA_1:
             raws = [int(raw) & 0x7F for raw in raws]
         return raws, bits
+
+
+def _stepwise(numbers: Sequence[int]) -> Sequence[int]:
+    """Returns a range where the numbers count up one by one."""
+    counting = range(numbers[0], numbers[0] + len(numbers))
+    return counting if list(counting) == numbers else tuple(numbers)
 
 
 def _fill(
@@ -166,7 +174,8 @@ class DataSetEncoder:
             if signal.reference in data_set.index
         ]
         self._all = _runs(own, size)
-        self._events = _runs([entry for entry in own if entry[1].spontaneous], size)
+        eventful = [entry for entry in own if entry[1].spontaneous]
+        self._events = self._all if len(eventful) == len(own) else _runs(eventful, size)
         self._deadbands = {
             position: signal.deadband
             for position, signal in own
@@ -263,7 +272,7 @@ class DataSetEncoder:
         picture = _Picture(report.values, self._quality(report), b"")
         asdus: list[bytes] = []
         for run in self._all:
-            which = bytes(signal.cyclic_period_s == period_s for signal in run.signals)
+            which = bytes(period == period_s for period in run.periods_s)
             if 1 in which:
                 chosen = which if 0 in which else None
                 asdus += self._untimed(run, picture, chosen, Cause.PERIODIC)
@@ -276,6 +285,15 @@ class DataSetEncoder:
             if position in run.positions:
                 which = bytes(other == position for other in run.positions)
                 return self._untimed(run, picture, which, cause)[0]
+        return None
+
+    def position(self, common_address: int, ioa: int) -> int | None:
+        """Returns the position of the member at an address, None where there is none."""
+        for run in self._all:
+            if run.common_address == common_address and run.ioas[0] <= ioa <= run.ioas[-1]:
+                index = bisect_left(run.ioas, ioa)
+                if run.ioas[index] == ioa:
+                    return run.positions[index]
         return None
 
     def _untimed(self, run: _Run, picture: _Picture, which: bytes | None, cause: int) -> list[bytes]:
@@ -355,7 +373,7 @@ def _members_of(run: _Run, group: int) -> bytes | None:
     """Returns the mask of a group's members; None for all, ``_NOBODY`` for none."""
     if group == 0:
         return None
-    which = bytes(signal.group == group for signal in run.signals)
+    which = bytes(member == group for member in run.groups)
     if 1 not in which:
         return _NOBODY
     return which if 0 in which else None

@@ -16,7 +16,7 @@ _ASDUS_PER_PACK: Final = 8
 _SHORTEST_SEQUENCE: Final = 8
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def element_struct(unit: str, count: int) -> Struct:
     """Returns the packer of ``count`` objects; ``unit`` is the struct format of one."""
     return Struct("<" + unit * count)
@@ -70,6 +70,8 @@ def stretches(ioas: Sequence[int]) -> list[tuple[int, int, bool]]:
     A stretch of consecutive addresses is a sequence if it is long enough to be worth an ASDU of its own; what
     lies between two sequences stays together.
     """
+    if isinstance(ioas, range):
+        return [(0, len(ioas), len(ioas) >= _SHORTEST_SEQUENCE)] if ioas else []
     found: list[tuple[int, int, bool]] = []
     count, start, loose = len(ioas), 0, 0
     while start < count:

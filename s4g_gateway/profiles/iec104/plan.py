@@ -168,10 +168,13 @@ def plan_signals(
         existing: rows of the address file.
     """
     members, controls = list(members), list(controls)
-    problems = _check_overrides(
-        settings.points, {str(m.reference) for m in members} | {str(c.reference) for c in controls}
-    )
-    cdcs = {str(member.reference): member.cdc for member in members}
+    problems: list[Problem] = []
+    if settings.points:
+        references = {str(member.reference) for member in members}
+        references.update(str(control.reference) for control in controls)
+        problems += _check_overrides(settings.points, references)
+    controlled = {control.reference for control in controls}
+    cdcs = {member.reference: member.cdc for member in members if member.reference in controlled}
     drafts: list[Signal | CommandSignal] = []
     wanted: list[WantedAddress] = []
     for member in members:
@@ -180,16 +183,34 @@ def plan_signals(
             signal = _signal(member, point, settings, problems)
             if signal is not None:
                 drafts.append(signal)
-                wanted.append(_want(signal, MONITOR, point.wish.ioa, f"{point.key}.ioa"))
+                wanted.append(
+                    _want(
+                        signal,
+                        MONITOR,
+                        point.wish.ioa,
+                        "ioa" if point.wish.ioa is None else f"{point.key}.ioa",
+                    )
+                )
     for control in controls:
         point = _point(control.reference, settings)
         if point is not None:
             command = _command(control, cdcs.get(control.reference, ""), point, settings, problems)
             if command is not None:
                 drafts.append(command)
-                wanted.append(_want(command, COMMAND, point.wish.command_ioa, f"{point.key}.command_ioa"))
+                wanted.append(
+                    _want(
+                        command,
+                        COMMAND,
+                        point.wish.command_ioa,
+                        "command_ioa" if point.wish.command_ioa is None else f"{point.key}.command_ioa",
+                    )
+                )
     assignment = assign_addresses(wanted, existing)
-    placed = [replace(draft, ioa=ioa) for draft, ioa in zip(drafts, assignment.ioas, strict=True) if ioa]
+    del wanted
+    drafts.reverse()
+    # Draft by draft, so that a large site is never held twice.
+    placed = [replace(drafts.pop(), ioa=ioa) for ioa in assignment.ioas]
+    placed = [entry for entry in placed if entry.ioa]
     placed.sort(key=lambda entry: (entry.common_address, entry.ioa))
     return SignalPlan(
         SignalList(
@@ -236,6 +257,7 @@ def _check_overrides(points: Sequence[PointOverride], references: set[str]) -> l
 
 _KEYS: Final = tuple(item.name for item in fields(PointOverride) if item.name != "reference")
 _ADDRESS_KEYS: Final = ("ioa", "command_ioa")
+_NO_WISH: Final = PointOverride(reference="")
 
 
 def _point(reference: str, settings: SignalSettings) -> _Point | None:
@@ -253,8 +275,10 @@ def _point(reference: str, settings: SignalSettings) -> _Point | None:
             value = getattr(wish, name)
             if value is not None and (is_exact or name not in _ADDRESS_KEYS):
                 joined[name] = value
-    if not is_named and not any(fnmatchcase(reference, pattern) for pattern in settings.include):
+    if not is_named and not any(p == "*" or fnmatchcase(reference, p) for p in settings.include):
         return None
+    if not joined:
+        return _Point(reference, _NO_WISH, key)
     return _Point(reference, PointOverride(reference=reference, **joined), key)  # type: ignore[arg-type]  # own values
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import inf
 from typing import Final
 
 from s4g_gateway.codecs.iec104.identifiers import QualityBit, TypeId
 from s4g_gateway.model import Value
 from s4g_gateway.model.quality_map import IEC104_BCR, IEC104_QDS, IEC104_SIQ
-from s4g_gateway.profiles.iec104.signals import INTEGER_RANGES, NORMALIZED, NORMALIZED_UNITY, Signal
+from s4g_gateway.profiles.iec104.signals import INTEGER_RANGES, NORMALIZED, NORMALIZED_UNITY, Scaling
 
 Raw = int | float
 ToRaw = Callable[[Value], tuple[Raw, int]]
@@ -28,11 +29,11 @@ def quality_octets(type_id: TypeId) -> bytes:
     return IEC104_SIQ if type_id in (TypeId.M_SP_NA_1, TypeId.M_DP_NA_1) else IEC104_QDS
 
 
-def raw_converter(signal: Signal) -> ToRaw:
-    """Returns the function that turns the signal's values into raw numbers."""
-    type_id = signal.type_id
+@lru_cache(maxsize=1024)
+def raw_converter(type_id: TypeId, scaling: Scaling) -> ToRaw:
+    """Returns the function that turns values into raw numbers of a type."""
     if type_id is TypeId.M_ME_NC_1:
-        return _float_converter(signal.scaling.factor, signal.scaling.offset)
+        return _float_converter(scaling.factor, scaling.offset)
     if type_id is TypeId.M_SP_NA_1:
         return _single
     if type_id is TypeId.M_DP_NA_1:
@@ -41,7 +42,7 @@ def raw_converter(signal: Signal) -> ToRaw:
     unity = NORMALIZED_UNITY if type_id in NORMALIZED else 1
     # A counter and a bitstring have no overflow bit that says what happened, so what does not fit is invalid.
     outside = _INVALID if type_id in (TypeId.M_IT_NA_1, TypeId.M_BO_NA_1) else _OVERFLOW
-    return _integer_converter(unity / signal.scaling.factor, signal.scaling.offset, low, high, outside)
+    return _integer_converter(unity / scaling.factor, scaling.offset, low, high, outside)
 
 
 def _float_converter(factor: float, offset: float) -> ToRaw:

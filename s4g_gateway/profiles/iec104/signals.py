@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from s4g_gateway.codecs.iec104.identifiers import TIMED_COMMAND_OFFSET, TypeId
@@ -163,15 +163,15 @@ class SignalList:
     Attributes:
         signals: monitored points.
         commands: controllable points.
-        by_reference: monitored signal of each reference.
     """
 
     signals: tuple[Signal, ...]
     commands: tuple[CommandSignal, ...]
-    by_reference: Mapping[ObjectReference, Signal] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_reference", {signal.reference: signal for signal in self.signals})
+    @property
+    def by_reference(self) -> Mapping[ObjectReference, Signal]:
+        """The monitored signal of each reference; made anew at every call."""
+        return {signal.reference: signal for signal in self.signals}
 
     @property
     def common_addresses(self) -> tuple[int, ...]:
