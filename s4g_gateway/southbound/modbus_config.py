@@ -87,7 +87,7 @@ class SunspecDeviceConfig(DeviceConfig):
     battery_sign: Literal[-1, 1] = 1
     rated_power_w: Annotated[float, Meta(gt=0)] | None = None
     grid_charging: bool = False
-    max_registers: Annotated[int, Meta(ge=8, le=125)] = 125
+    max_registers: Annotated[int, Meta(ge=16, le=125)] = 125
     gap_limit_registers: Annotated[int, Meta(ge=0, le=125)] | None = None
 
 

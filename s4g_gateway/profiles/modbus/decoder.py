@@ -161,7 +161,10 @@ class ReportDecoder:
 
         supplied: list[Column] = [*self._analog, *self._discrete, *self._derived]
         names = [column.name for column in supplied]
-        self._inputs, self._order, self._constant = self._arrange(names)
+        inputs, self._order, self._constant = self._arrange(names)
+        self._derivations = [
+            (column.rule, _getter(places)) for column, places in zip(self._derived, inputs, strict=True)
+        ]
         self._forget()
 
     def _arrange(
@@ -196,6 +199,14 @@ class ReportDecoder:
         self._discrete_raw: tuple[Raw, ...] | None = None
         self._discrete_values: tuple[Value, ...] = ()
         self._discrete_quality: tuple[int, ...] = ()
+        self._derived_known: list[tuple[tuple[Any, Any], Pair]] = [
+            (((), ()), (None, NOT_IMPLEMENTED)) for _ in self._derived
+        ]
+
+    @property
+    def has_unsupplied_members(self) -> bool:
+        """True where some member has no column."""
+        return self._constant
 
     def decode(self, blocks: Sequence[bytes | None], time_ns: int) -> Report:
         """Decodes the answers of one poll.
@@ -273,10 +284,17 @@ class ReportDecoder:
     ) -> tuple[tuple[Value, ...], tuple[int, ...]]:
         values = analog + discrete
         quality = analog_quality + discrete_quality
-        for column, inputs in zip(self._derived, self._inputs, strict=True):
-            value, its_quality = column.rule([values[i] for i in inputs], [quality[i] for i in inputs])
-            values += (value,)
-            quality += (its_quality,)
+        if self._derived:
+            more_values, more_quality = list(values), list(quality)
+            for place, (rule, get) in enumerate(self._derivations):
+                inputs = get(more_values), get(more_quality)
+                known_inputs, pair = self._derived_known[place]
+                if inputs != known_inputs:
+                    pair = rule(*inputs)
+                    self._derived_known[place] = inputs, pair
+                more_values.append(pair[0])
+                more_quality.append(pair[1])
+            values, quality = tuple(more_values), tuple(more_quality)
         if self._order is not None:
             if self._constant:
                 values += (None,)

@@ -265,7 +265,7 @@ def operate_table(device: TableDevice, reference: str, value: Value) -> Exchange
     function = _function(device.table, row)
     try:
         data = _encode(row, device.table, value)
-    except (struct.error, OverflowError, ValueError, KeyError) as error:
+    except (struct.error, OverflowError, ValueError) as error:
         return refused(AddCause.INCONSISTENT_PARAMETERS, f"{value!r} does not fit {row.type}: {error}")
     return (yield from _write_and_confirm(row, function, data))
 
@@ -295,7 +295,10 @@ def _encode(row: Register, table: RegisterTable, value: Value) -> bytes:
     if row.kind is ValueType.BOOLEAN:
         return bytes((1 if value else 0,))
     if row.values:
-        raw: int | float = int(next(state for state, known in row.values.items() if known == value))
+        known: dict[Value, int] = {canonical: int(state) for state, canonical in row.values.items()}
+        if value not in known:
+            raise ValueError(f"expected one of {', '.join(map(str, known))}")
+        raw: int | float = known[value]
     elif row.code in "fd":
         raw = (float(value or 0) - row.offset) / (row.scale * row.sign)
     else:

@@ -99,7 +99,7 @@ def bind(
     Args:
         device: as configured.
         chain: as found.
-        max_registers: longest read the device allows, 2 to 125.
+        max_registers: longest read the device allows, 16 (a string point) to 125.
         gap_limit: as in ``plan_reads``; small for slow serial lines.
 
     Returns:

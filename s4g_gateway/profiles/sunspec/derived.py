@@ -23,7 +23,7 @@ def _of_numbers(arithmetic: Arithmetic) -> Rule:
     """Makes a rule that works on good numbers only; a missing input leaves no value."""
 
     def rule(values: Sequence[Value], qualities: Sequence[int]) -> Pair:
-        quality = reduce(q.worst, qualities)
+        quality = reduce(q.worst, qualities) if any(qualities) else q.GOOD
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) != len(values) or not q.is_usable(quality):
             return None, quality if not q.is_usable(quality) else q.INVALID | q.INCONSISTENT
