@@ -42,6 +42,10 @@ def points(site: Path, form: str, output: Path | None, outstation: str | None) -
         raise click.UsageError("--format xlsx is no text: name a file with -o")
     config = read_site(site)
     lists = signal_lists(config, outstation)
+    # What is handed over must not move: new automatic addresses are kept before they are shown.
+    for entry in config.northbound:
+        if entry.name in lists:
+            entry.connector.persist_addresses()
     rows = [row for signals in lists.values() for row in signal_list_rows(signals)]
     if form == "xlsx":
         buffer = io.BytesIO()

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "sensorthings": (f"{_CLI}.sensorthings:sensorthings", "Print a site as SensorThings entities."),
     "senml": (f"{_CLI}.senml:senml", "Convert SenML between its representations."),
     "schema": (f"{_CLI}.schema:schema", "Print the JSON Schema of site.toml."),
+    "simulate": (f"{_CLI}.simulate:simulate", "Run simulated devices and peers."),
     "demo": (f"{_CLI}.demo:demo", "Run a simulated site over real sockets and measure it."),
     "completion": (f"{_CLI}.completion:completion", "Print the script for shell completion."),
 }

@@ -1,0 +1,37 @@
+"""``s4g simulate``: each simulator alone, for trying out and for tests of other products."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from s4g_gateway.cli.lazy import LazyGroup
+
+_HERE: Final = "s4g_gateway.cli.simulate"
+SIMULATORS: Final = {
+    "hybrid-inverter": (
+        f"{_HERE}.hybrid_inverter:hybrid_inverter",
+        "A hybrid inverter with battery (SunSpec, Modbus TCP).",
+    ),
+    "meter": (f"{_HERE}.meter:meter", "A grid or load meter (SunSpec, Modbus TCP)."),
+    "site": (f"{_HERE}.whole_site:site", "A whole house: inverter, grid meter, load meter."),
+    "fleet": (f"{_HERE}.fleet:fleet", "Many plain Modbus devices, for load."),
+    "iec104-master": (f"{_HERE}.iec104_master:iec104_master", "A control centre (IEC 60870-5-104 master)."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=SIMULATORS)
+def simulate() -> None:
+    """Run simulated devices and peers that really speak their protocol.
+
+    They listen on loopback and run until Ctrl-C, SIGTERM or --duration.
+
+    \b
+    Examples:
+      s4g simulate site --port 1502
+      s4g simulate iec104-master --port 2404 --duration 10
+    """
+
+
+__all__ = ["simulate"]
