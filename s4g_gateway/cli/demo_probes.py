@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from collections.abc import Callable
 import aiomqtt
 
 from s4g_gateway.cli.demo_site import Change
-from s4g_gateway.codecs.iec104 import Master, MasterConfig
-from s4g_gateway.codecs.iec104.link import TransferStarted
-from s4g_gateway.codecs.iec104.master import DataReceived
+from s4g_gateway.codecs.iec104 import DataReceived, MasterEvent
 from s4g_gateway.codecs.senml import Format, SenmlDecodeError, decode_pack, resolve
+from s4g_gateway.errors import TransientError
+from s4g_gateway.simulators.iec104_master import Iec104Master
 
 RETRY_S = 0.5
 _NODELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
@@ -130,44 +131,17 @@ class Iec104Probe:
     async def run(self) -> None:
         """Runs until cancelled; reconnects for ever."""
         while True:
-            try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                await asyncio.sleep(RETRY_S)
-                continue
-            self.links += 1
-            try:
-                await self._serve(reader, writer)
-            except OSError:
-                pass
-            finally:
-                writer.close()
+            with contextlib.suppress(TransientError):
+                async with await Iec104Master.connect("127.0.0.1", self._port, on_event=self._take) as master:
+                    self.links += 1
+                    await master.start()
+                    await master.interrogate(self._common_address)
+                    await master.wait_closed()
             await asyncio.sleep(RETRY_S)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        master = Master(MasterConfig(), time.monotonic())
-        master.start(time.monotonic())
-        while True:
-            writer.write(master.data_to_send(time.monotonic()))
-            await writer.drain()
-            deadline_s = master.next_deadline()
-            wait_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-            try:
-                async with asyncio.timeout(wait_s):
-                    octets = await reader.read(65_536)
-            except TimeoutError:
-                master.handle_deadline(time.monotonic())
-                continue
-            if not octets:
-                return
-            master.receive_data(octets, time.monotonic())
-            for event in master.events():
-                if isinstance(event, TransferStarted):
-                    master.interrogate(self._common_address, time.monotonic())
-                elif isinstance(event, DataReceived):
-                    self._take(event)
-
-    def _take(self, event: DataReceived) -> None:
+    def _take(self, event: MasterEvent) -> None:
+        if not isinstance(event, DataReceived):
+            return
         columns = event.columns
         self.objects += len(columns.addresses)
         if columns.values is None:
