@@ -90,9 +90,7 @@ class CommandDesk:
                 add_cause=answer.add_cause.name,
                 detail=answer.detail,
             )
-        heard = station.answer(request.token, answer.accepted)
-        if answer.accepted and not request.select:
-            station.terminate(request.token)
+        heard = station.answer(request.token, accepted=answer.accepted, ended=not request.select)
         if not heard and answer.accepted and request.select:
             self._give_back(request.token)
 

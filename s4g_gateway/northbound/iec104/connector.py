@@ -229,6 +229,7 @@ class _Server(WireOwner):
     def _build(self) -> None:
         """Makes one protocol object for every set of roles: masters with equal rights share one."""
         signal_list = self._connector.signal_list
+        listed = signal_list.by_reference
         self._periods_s = {signal.cyclic_period_s for signal in signal_list.signals}
         by_roles: dict[frozenset[str], list[GroupTable]] = {}
         for group in self._config.groups:
@@ -251,7 +252,7 @@ class _Server(WireOwner):
             self._stations.append(station)
             self._station_of.update({group.name: station for group in groups})
             for data_set in self._connector.data_sets:
-                self._add_data_set(station, principal, data_set, signal_list.by_reference)
+                self._add_data_set(station, principal, data_set, listed)
 
     def _protocol_config(self, groups: Iterable[GroupTable]) -> OutstationConfig:
         config = self._config
@@ -386,7 +387,7 @@ class _Server(WireOwner):
             case CommandRequested():
                 principal = self._principals.get((station, event.link))
                 if principal is None:
-                    station.answer(event.token, False)
+                    station.answer(event.token, accepted=False)
                 else:
                     self._desk.request(station, principal, event)
             case CommandReleased():
@@ -422,8 +423,7 @@ class _Server(WireOwner):
 
     def _reset(self, station: Station, event: ResetRequested) -> None:
         """Empties the event buffer if asked; nobody restarts the gateway from afar."""
-        accepted = event.qualifier is ResetQualifier.EVENT_BUFFER
-        station.answer(event.token, accepted)
+        station.answer(event.token, accepted=event.qualifier is ResetQualifier.EVENT_BUFFER)
 
     # -- periodic work -----------------------------------------------------------------------------
 

@@ -111,18 +111,20 @@ class Station:
             self._is_flush_due = True
             self._loop.call_soon(self._flush_due)
 
-    def answer(self, token: int, accepted: bool) -> bool:
-        """Answers a command; see ``Outstation.answer_command``."""
-        heard = self.outstation.answer_command(
-            token, accepted, self._clock.monotonic_s(), self._clock.wall_ns()
-        )
+    def answer(self, token: int, *, accepted: bool, ended: bool = False) -> bool:
+        """Answers a command; see ``Outstation.answer_command``.
+
+        Args:
+            token: of the request.
+            accepted: true only when the device has accepted.
+            ended: true where the accepted command has also been carried out, so that the termination follows.
+        """
+        now_s, utc_ns = self._clock.monotonic_s(), self._clock.wall_ns()
+        heard = self.outstation.answer_command(token, accepted, now_s, utc_ns)
+        if heard and accepted and ended:
+            self.outstation.terminate_command(token, now_s, utc_ns)
         self._settle()
         return heard
-
-    def terminate(self, token: int) -> None:
-        """Reports that an accepted command has ended."""
-        self.outstation.terminate_command(token, self._clock.monotonic_s(), self._clock.wall_ns())
-        self._settle()
 
     def resume(self, link: int) -> None:
         """Takes word that a link's socket takes data again."""
