@@ -12,12 +12,15 @@ _HERE: Final = "s4g_gateway.cli.simulate"
 SIMULATORS: Final = {
     "hybrid-inverter": (
         f"{_HERE}.hybrid_inverter:hybrid_inverter",
-        "A hybrid inverter with battery (SunSpec, Modbus TCP).",
+        "Run a hybrid inverter with battery (SunSpec, Modbus TCP).",
     ),
-    "meter": (f"{_HERE}.meter:meter", "A grid or load meter (SunSpec, Modbus TCP)."),
-    "site": (f"{_HERE}.whole_site:site", "A whole house: inverter, grid meter, load meter."),
-    "fleet": (f"{_HERE}.fleet:fleet", "Many plain Modbus devices, for load."),
-    "iec104-master": (f"{_HERE}.iec104_master:iec104_master", "A control centre (IEC 60870-5-104 master)."),
+    "meter": (f"{_HERE}.meter:meter", "Run a grid or load meter (SunSpec, Modbus TCP)."),
+    "site": (f"{_HERE}.whole_site:site", "Run a whole house: inverter, grid meter, load meter."),
+    "fleet": (f"{_HERE}.fleet:fleet", "Run many plain Modbus devices, for load."),
+    "iec104-master": (
+        f"{_HERE}.iec104_master:iec104_master",
+        "Run a control centre (IEC 60870-5-104 master).",
+    ),
 }
 
 
