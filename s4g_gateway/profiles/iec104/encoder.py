@@ -175,7 +175,9 @@ class DataSetEncoder:
         ]
         self._all = _runs(own, size)
         eventful = [entry for entry in own if entry[1].spontaneous]
-        self._events = self._all if len(eventful) == len(own) else _runs(eventful, size)
+        timed = [entry for entry in eventful if entry[1].event_time_tag]
+        self._events = self._all if len(timed) == len(own) else _runs(timed, size)
+        self._bare_events = _runs([entry for entry in eventful if not entry[1].event_time_tag], size)
         self._deadbands = {
             position: signal.deadband
             for position, signal in own
@@ -187,7 +189,7 @@ class DataSetEncoder:
     # -- events ------------------------------------------------------------------------------------
 
     def spontaneous(self, report: Report) -> list[bytes]:
-        """Returns the events of a data-change Report: types with CP56Time2a, cause 3.
+        """Returns the events of a data-change Report, cause 3, with CP56Time2a unless a signal wants none.
 
         A member whose value moved by less than its deadband since it was last sent, with the same quality, is
         not in them. The Report must be of this encoder's DataSet.
@@ -197,13 +199,14 @@ class DataSetEncoder:
             included = self._beyond_deadband(report)
         picture = _Picture(report.values, self._quality(report), self._times(report))
         asdus: list[bytes] = []
-        for run in self._events:
-            which = None if included is None else bytes(run.pick(included))
-            if which is not None and 1 not in which:
-                continue
-            if which is not None and 0 not in which:
-                which = None
-            asdus += self._timed(run, picture, which, Cause.SPONTANEOUS)
+        for runs, encode in ((self._events, self._timed), (self._bare_events, self._untimed)):
+            for run in runs:
+                which = None if included is None else bytes(run.pick(included))
+                if which is not None and 1 not in which:
+                    continue
+                if which is not None and 0 not in which:
+                    which = None
+                asdus += encode(run, picture, which, Cause.SPONTANEOUS)
         return asdus
 
     def counters(

@@ -79,7 +79,7 @@ def markdown_text(rows: Sequence[Row]) -> str:
 
 
 def _escaped(cell: str) -> str:
-    for character in "\\|<>[]*_`":
+    for character in "\\|<>[]*`":
         cell = cell.replace(character, "\\" + character)
     return " ".join(cell.split())
 

@@ -109,6 +109,9 @@ class PointOverride:
         ]
         | None
     ) = None
+    event_time_tag: (
+        Annotated[bool, msgspec.Meta(description="false sends events in the type without time tag")] | None
+    ) = None
     description: Annotated[str, msgspec.Meta(description="text in the signal list")] | None = None
 
 
@@ -326,6 +329,7 @@ def _signal(
         # Integrated totals come by counter interrogation unless somebody asks for more.
         spontaneous=not is_counter if wish.spontaneous is None else wish.spontaneous,
         cyclic_period_s=wish.cyclic_period_s or 0.0,
+        event_time_tag=wish.event_time_tag is not False,
     )
 
 

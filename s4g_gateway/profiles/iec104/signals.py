@@ -76,7 +76,7 @@ class Signal:
     Attributes:
         common_address: station address, 1 to 65534.
         ioa: information object address, 1 to 16777215.
-        type_id: type without time tag; spontaneous events take ``TIMED[type_id]``.
+        type_id: type without time tag.
         reference: the point.
         value_type: kind of the point's value.
         unit: canonical unit of the point's value.
@@ -87,6 +87,7 @@ class Signal:
             (1 to 4); 0 for none.
         spontaneous: false for a point that is only read by interrogation or sent cyclically.
         cyclic_period_s: sent with cause periodic every so many seconds; 0 never.
+        event_time_tag: true sends events in ``TIMED[type_id]``, false in ``type_id``.
     """
 
     common_address: int
@@ -101,6 +102,7 @@ class Signal:
     group: int = 0
     spontaneous: bool = True
     cyclic_period_s: float = 0.0
+    event_time_tag: bool = True
 
     @property
     def is_counter(self) -> bool:
@@ -109,8 +111,9 @@ class Signal:
 
     @property
     def type_label(self) -> str:
-        """Such as ``M_ME_NC_1 (13/36)``."""
-        return f"{self.type_id.name} ({self.type_id.value}/{TIMED[self.type_id].value})"
+        """Such as ``M_ME_NC_1 (13/36)``: the type of present values and that of events."""
+        event = TIMED[self.type_id] if self.event_time_tag else self.type_id
+        return f"{self.type_id.name} ({self.type_id.value}/{event.value})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

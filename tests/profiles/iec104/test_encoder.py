@@ -248,8 +248,11 @@ def test_a_member_without_address_cannot_be_read():
 # -- EDYNA ---------------------------------------------------------------------------------------------
 
 EDYNA = [
-    PointOverride(reference="PCC1/MMXU1.TotW", common_address=241, ioa=234, type="M_ME_NA_1", full_scale=1.0),
-    PointOverride(reference="PCC1/MMXU1.PPV", common_address=241, ioa=246, type="M_ME_NA_1", full_scale=1.0),
+    PointOverride(
+        reference="PCC1/*", common_address=241, type="M_ME_NA_1", full_scale=1.0, event_time_tag=False
+    ),
+    PointOverride(reference="PCC1/MMXU1.TotW", ioa=234),
+    PointOverride(reference="PCC1/MMXU1.PPV", ioa=246),
 ]
 
 
@@ -265,7 +268,7 @@ def test_edyna_profile():
         (241, 246, 9),
     ]
     made = report(data_set, [0.503784, 0.195984], reason=Reason.DATA_CHANGE)
-    (asdu,) = encoder.present(made, cause=Cause.SPONTANEOUS)
+    (asdu,) = encoder.spontaneous(made)
     assert asdu == bytes.fromhex(
         "09 02"  # M_ME_NA_1, two objects
         "03 00"  # spontaneous, originator 0
