@@ -16,7 +16,7 @@ from s4g_gateway.codecs.iec104.columns import Columns, decode_columns, fields_of
 from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag
 from s4g_gateway.codecs.iec104.elements import ASDU_TYPES
 from s4g_gateway.codecs.iec104.header import AsduHeader, decode_header, encode_header
-from s4g_gateway.codecs.iec104.identifiers import MAX_ASDU_BYTES, MAX_OBJECT_ADDRESS, Cause, TypeId
+from s4g_gateway.codecs.iec104.identifiers import MAX_ASDU_BYTES, MAX_OBJECT_ADDRESS, TypeId
 from s4g_gateway.errors import EncodeError
 
 _MAX_OBJECTS: Final = 127
@@ -174,11 +174,6 @@ def encode_asdu(asdu: Asdu, *, coder: TimeCoder = UTC_TIME) -> bytes:
     return data
 
 
-def is_cause(cause: int, first: Cause, count: int) -> bool:
-    """True where ``cause`` is one of ``count`` consecutive causes from ``first``."""
-    return first <= cause < first + count
-
-
 __all__ = [
     "Asdu",
     "AsduHeader",
@@ -187,5 +182,4 @@ __all__ = [
     "decode_header",
     "encode_asdu",
     "encode_header",
-    "is_cause",
 ]

@@ -156,6 +156,28 @@ def test_stopdt_keeps_what_follows_and_startdt_sends_it(bench: Any) -> None:
     assert peer.take() == [event(1)]
 
 
+def test_stop_and_start_in_the_same_octets_end_what_was_running(bench: Any, image: Any) -> None:
+    image.points = {(1, address): (TypeId.M_SP_NA_1, 1, 0) for address in range(1, 100)}
+    link = bench.outstation.open_link("scada", 0.0)
+    start, stop = bytes.fromhex("68 04 07 00 00 00"), bytes.fromhex("68 04 13 00 00 00")
+    ask = bytes.fromhex("68 0e 00 00 00 00 64 01 06 00 01 00 00 00 00 14")
+    bench.outstation.receive_data(link, start + ask + stop + start, 0.0, bench.utc_ns)
+    kinds = [type(event) for event in bench.outstation.events()]
+    assert kinds == [LinkStarted, LinkStopped, LinkStarted]
+    assert bench.outstation.group_status("scada").active_link == link
+    octets = bytes.fromhex("68 04 0b 00 00 00 68 04 01 00 02 00 68 04 23 00 00 00 68 04 0b 00 00 00")
+    assert bench.outstation.data_to_send(link, 0.0) == octets
+
+
+def test_a_start_that_is_taken_back_at_once_changes_nothing(bench: Any) -> None:
+    first = bench.master()
+    bench.events()
+    link = bench.outstation.open_link("scada", 0.0)
+    bench.outstation.receive_data(link, bytes.fromhex("680407000000 680413000000"), 0.0, bench.utc_ns)
+    assert bench.outstation.events() == []
+    assert bench.outstation.group_status("scada").active_link == first.number
+
+
 def test_a_full_buffer_drops_the_oldest_and_says_so(make_bench: Any) -> None:
     bench = make_bench(groups=(GroupConfig(name="scada", event_capacity=200),))
     bench.publish(*(event(address) for address in range(1, 301)))

@@ -249,6 +249,15 @@ def test_t3_of_silence_tests_the_link_and_t1_gives_up() -> None:
     assert link.ending.reason == "t1: TESTFR_CON did not come"
 
 
+def test_no_test_runs_while_another_confirmation_is_awaited() -> None:
+    link = Link(MASTER, LinkParameters(t1_s=15.0, t2_s=10.0, t3_s=5.0), 0.0)
+    link.start(0.0)
+    assert link.data_to_send() == U["STARTDT_ACT"]
+    link.handle_deadline(5.0)
+    assert link.data_to_send() == b""
+    assert link.next_deadline() == 10.0
+
+
 def test_a_test_runs_also_before_startdt() -> None:
     link = Link(OUT, LinkParameters(), 0.0)
     link.handle_deadline(20.0)

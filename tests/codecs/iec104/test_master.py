@@ -410,6 +410,32 @@ def test_a_late_deactivation_confirmation_belongs_to_the_cancel() -> None:
     ]
 
 
+def test_a_read_can_be_refused_and_foreign_data_answer_no_read() -> None:
+    foreign = Foreign()
+    number = foreign.master.read(1, 10, 0.0)
+    foreign.move()
+    other, refused = foreign.hear("01 01 05 00 02 00 0a 00 00 01", "66 01 45 00 01 00 0a 00 00")
+    assert isinstance(other, DataReceived)
+    assert isinstance(refused, RequestProgress)
+    assert (refused.request, refused.outcome, refused.done) == (number, Outcome.REFUSED, True)
+
+
+def test_closing_ends_what_runs(pair: Pair) -> None:
+    number = pair.master.command(1, TypeId.C_SE_NC_1, InformationObject(50, 1.5), 0.0)
+    pair.exchange()
+    pair.master.close("enough", 0.0)
+    assert pair.master.events() == [
+        Closed("enough"),
+        RequestProgress(number, Outcome.LINK_LOST, True, None),
+    ]
+
+
+def test_data_that_were_requested_by_nobody(pair: Pair) -> None:
+    pair.outstation.publish([bytes.fromhex("01 01 05 00 01 00 0a 00 00 01")], NOW)
+    (event,) = pair.take()
+    assert isinstance(event, DataReceived)
+
+
 def test_decoded_originator_is_ours(pair: Pair) -> None:
     pair.master.read(1, 7, 0.0)
     (data, _) = pair.take()

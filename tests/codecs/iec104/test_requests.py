@@ -262,6 +262,15 @@ def test_reset_process_waits_for_the_application(peer: Any, bench: Any, qrp: int
     assert not bench.answer(event.token, accepted), "once"
 
 
+def test_a_broadcast_reset_is_asked_once_and_confirmed_by_every_station(peer: Any, bench: Any) -> None:
+    bench.events()
+    assert peer.ask("69 01 06 00 ff ff 00 00 00 02") == []
+    (event,) = bench.events()
+    assert event.common_address == 65535
+    bench.answer(event.token)
+    assert peer.take() == ["69 01 07 00 01 00 00 00 00 02", "69 01 07 00 02 00 00 00 00 02"]
+
+
 @pytest.mark.parametrize("qrp", ["00", "03", "ff"])
 def test_a_reset_of_an_unknown_kind_is_refused(peer: Any, bench: Any, qrp: str) -> None:
     bench.events()
@@ -270,7 +279,11 @@ def test_a_reset_of_an_unknown_kind_is_refused(peer: Any, bench: Any, qrp: str) 
 
 
 def test_a_general_reset_sends_the_end_of_initialisation_anew(make_bench: Any, stocked: Any) -> None:
-    bench = make_bench(end_of_initialisation="once", initialisation_cause=1)
+    bench = make_bench(
+        end_of_initialisation="once",
+        initialisation_cause=1,
+        groups=(GroupConfig(name="scada"), GroupConfig(name="other")),
+    )
     peer = bench.connect().start()
     assert peer.take() == ["46 01 04 00 01 00 00 00 00 01", "46 01 04 00 02 00 00 00 00 01"]
     peer.ask("69 01 06 00 01 00 00 00 00 01")
@@ -280,6 +293,7 @@ def test_a_general_reset_sends_the_end_of_initialisation_anew(make_bench: Any, s
         "46 01 04 00 01 00 00 00 00 02",
         "46 01 04 00 02 00 00 00 00 02",
     ]
+    assert len(bench.connect("other").start().take()) == 2
 
 
 @pytest.mark.parametrize(("when", "expected"), [("never", [0, 0]), ("once", [2, 0]), ("every start", [2, 2])])

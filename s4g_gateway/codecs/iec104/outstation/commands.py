@@ -47,6 +47,7 @@ class Asked:
     asdu: bytes
     deadline: float
     select_timeout_s: float = 0.0
+    stations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +143,18 @@ class Commands:
         self._emit(request)
 
     def request_reset(
-        self, session: Session, asdu: bytes, common_address: int, qualifier: ResetQualifier, *, now: float
+        self, session: Session, asdu: bytes, stations: list[int], qualifier: ResetQualifier, *, now: float
     ) -> None:
-        """Asks the application for a reset of the process."""
+        """Asks the application for a reset of the process of every station that was addressed."""
         if self._load(session) >= self._config.max_commands:
             refuse(session, asdu)
             return
         self._token += 1
+        common_address = int.from_bytes(asdu[4:6], "little")
         request = ResetRequested(self._token, session.number, common_address, qualifier)
-        self._asked[request.token] = Asked(session, request, asdu, now + self._config.answer_timeout_s)
+        self._asked[request.token] = Asked(
+            session, request, asdu, now + self._config.answer_timeout_s, stations=tuple(stations)
+        )
         self._emit(request)
 
     def answer(self, token: int, accepted: bool, now: float) -> Asked | None:
@@ -158,8 +162,11 @@ class Commands:
         asked = self._asked.pop(token, None)
         if asked is None:
             return None
-        asked.session.reply(answer_to(asked.asdu, Cause.ACTIVATION_CON, negative=not accepted))
         request = asked.request
+        for station in asked.stations or (request.common_address,):
+            asked.session.reply(
+                answer_to(asked.asdu, Cause.ACTIVATION_CON, negative=not accepted, common_address=station)
+            )
         if accepted and isinstance(request, CommandRequested):
             if request.select:
                 key = request.common_address, request.address

@@ -11,6 +11,7 @@ from s4g_gateway.codecs.iec104.buffer import EventBuffer
 from s4g_gateway.codecs.iec104.columns import pack_asdus
 from s4g_gateway.codecs.iec104.cp56time import TimeCoder, tag_of_clock
 from s4g_gateway.codecs.iec104.identifiers import Cause, TypeId
+from s4g_gateway.codecs.iec104.link_states import LinkState
 from s4g_gateway.codecs.iec104.outstation.config import GroupConfig
 from s4g_gateway.codecs.iec104.outstation.session import Session
 
@@ -130,7 +131,10 @@ class RedundancyGroup:
     def leave(self, session: Session) -> None:
         """Takes a session out of the transfer; its unacknowledged events wait for the next one."""
         unsent = session.clear()
-        self.give_back([asdu for asdu, is_event in session.link.take_unacknowledged() if is_event] + unsent)
+        # A link that was stopped and started again in the same octets had everything acknowledged in between.
+        running = session.link.state is LinkState.STARTED
+        in_flight = [] if running else session.link.take_unacknowledged()
+        self.give_back([asdu for asdu, is_event in in_flight if is_event] + unsent)
         if self.active is session:
             self.active = None
             self._cyclic.clear()

@@ -123,7 +123,7 @@ class Requests:
         elif type_id is TypeId.C_CS_NA_1:
             self._synchronise(session, asdu, columns, stations, utc_ns)
         elif type_id is TypeId.C_RP_NA_1:
-            self._reset(session, asdu, columns, now)
+            self._reset(session, asdu, columns, stations, now)
         else:
             fits_pattern = type_id is TypeId.C_TS_TA_1 or _octet(columns) == _TEST_PATTERN
             session.reply(answer_to(asdu, Cause.ACTIVATION_CON, negative=not fits_pattern))
@@ -206,13 +206,15 @@ class Requests:
             session.reply(answer_to(ours, Cause.ACTIVATION_CON, common_address=station))
         self._emit(ClockSynchronised(session.number, columns.header.common_address, tag, utc_ns))
 
-    def _reset(self, session: Session, asdu: bytes, columns: Columns, now: float) -> None:
+    def _reset(
+        self, session: Session, asdu: bytes, columns: Columns, stations: list[int], now: float
+    ) -> None:
         try:
             qualifier = ResetQualifier(_octet(columns))
         except ValueError:
             self._refuse(session, asdu)
             return
-        self._commands.request_reset(session, asdu, columns.header.common_address, qualifier, now=now)
+        self._commands.request_reset(session, asdu, stations, qualifier, now=now)
 
 
 def _octet(columns: Columns) -> int:

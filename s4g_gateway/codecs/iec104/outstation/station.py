@@ -276,8 +276,7 @@ class Outstation:
     def _deactivate(self, group: RedundancyGroup, session: Session) -> None:
         was_active = group.active is session
         self._commands.release_link(session)
-        if session.link.state is not LinkState.STARTED:
-            group.leave(session)
+        group.leave(session)
         if was_active:
             self._emit(LinkStopped(session.number, session.group, session.peer))
 
