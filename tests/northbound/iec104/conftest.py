@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -52,11 +53,14 @@ class Device:
 
     answer: object = ACCEPTED
     delay_s: float = 0.0
+    gate: asyncio.Event | None = None
     seen: list = field(default_factory=list)
 
     async def execute(self, control):
         self.seen.append((control.reference, control.value, control.origin.category.name))
         await asyncio.sleep(self.delay_s)
+        if self.gate is not None:
+            await self.gate.wait()
         return self.answer
 
 
@@ -154,8 +158,14 @@ class RawMaster:
         self.started = False
 
     @classmethod
-    async def connect(cls, port, *, start=True, ssl=None, **more):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=ssl)
+    async def connect(cls, port, *, start=True, ssl=None, receive_bytes=0, **more):
+        plain = socket.socket()
+        if receive_bytes:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        plain.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+        name = "127.0.0.1" if ssl else None
+        reader, writer = await asyncio.open_connection(sock=plain, ssl=ssl, server_hostname=name)
         master = cls(reader, writer, **more)
         if start:
             master.link.start(master.loop.time())

@@ -45,16 +45,16 @@ async def test_direct_set_point_is_confirmed_by_the_device_and_terminated(kit, t
         await master.close()
 
 
-async def test_confirmation_waits_for_the_device_and_other_masters_traffic_goes_on(kit, tmp_path):
-    device = kit.Device(delay_s=0.3)
+async def test_confirmation_waits_for_the_device_and_the_rest_goes_on(kit, tmp_path):
+    device = kit.Device(gate=asyncio.Event())
     async with kit.serving(tmp_path, [kit.floats(1)], controls(kit), device) as bench:
         master = await kit.RawMaster.connect(bench.port)
         master.send(TypeId.C_SE_NC_1, Cause.ACTIVATION, SETPOINT_IOA, 1.0)
-        await master.quiet(0.1)
-        assert [a for a in master.decoded() if a.type_id == TypeId.C_SE_NC_1] == []
         asdus = await master.interrogate()
-        assert asdus[-1].cause == Cause.ACTIVATION_TERM
+        assert device.seen
+        assert {a.type_id for a in asdus} <= {TypeId.C_IC_NA_1, TypeId.M_ME_NC_1, TypeId.M_EI_NA_1}
         master.asdus.clear()
+        device.gate.set()
         assert await answers(master, 2) == OK
         await master.close()
 
@@ -219,14 +219,15 @@ async def test_set_point_is_given_back_when_its_validity_ends(kit, tmp_path):
 
 
 async def test_command_answered_after_the_master_left_disturbs_nobody(kit, tmp_path):
-    device = kit.Device(delay_s=0.1)
+    device = kit.Device(gate=asyncio.Event())
     async with kit.serving(tmp_path, [kit.floats(1)], controls(kit), device) as bench:
         master = await kit.RawMaster.connect(bench.port)
         master.send(TypeId.C_SC_NA_1, Cause.ACTIVATION, SWITCH_IOA, 1)
-        await master.quiet(0.02)
+        await master.interrogate()
         await master.close()
-        await asyncio.sleep(0.15)
         second = await kit.RawMaster.connect(bench.port)
+        device.gate.set()
         asdus = await second.interrogate()
+        assert device.seen == [(SWITCH, True, "REMOTE_CONTROL")]
         assert {a.type_id for a in asdus} == {TypeId.C_IC_NA_1, TypeId.M_ME_NC_1}
         await second.close()

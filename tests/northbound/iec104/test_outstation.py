@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from s4g_gateway.codecs.iec104 import Cause, TimeTag, TypeId
-from s4g_gateway.model import DataSet
+from s4g_gateway.errors import TransientError
+from s4g_gateway.model import ControlModel, DataSet
 from s4g_gateway.model import quality as q
 from s4g_gateway.northbound.iec104 import GroupTable
 from s4g_gateway.profiles.iec104 import PointOverride
@@ -240,7 +241,7 @@ async def test_groups_see_only_what_their_roles_may_read(kit, tmp_path):
 
 async def test_a_master_that_reads_nothing_delays_no_other_and_is_cut_off(kit, tmp_path):
     groups = [GroupTable(name="a"), GroupTable(name="b")]
-    times = {"t1_s": 0.4, "t2_s": 0.2}
+    times = {"t1_s": 1.0, "t2_s": 0.5}
     async with kit.serving(tmp_path, [kit.floats(100)], group=groups, k=2000, **times) as bench:
         deaf = await kit.RawMaster.connect(bench.port)
         busy = await kit.RawMaster.connect(bench.port)
@@ -248,8 +249,8 @@ async def test_a_master_that_reads_nothing_delays_no_other_and_is_cut_off(kit, t
         for turn in range(50):
             bench.publish([float(turn * 1000 + i) for i in range(100)])
             total += 100
-            await busy.until(lambda: len(events(busy)) == total)  # noqa: B023 - awaited in the same turn
-        async with asyncio.timeout(3):
+            await busy.until(lambda: count(busy, 3) == total)  # noqa: B023 - awaited in the same turn
+        async with asyncio.timeout(20):
             while bench.counters.values.get("protocol_errors_total", 0) < 1:
                 bench.publish([asyncio.get_running_loop().time() + i for i in range(100)])
                 await busy.pump()
@@ -315,3 +316,55 @@ async def test_burst_of_fifty_thousand_events_loses_none(kit, tmp_path):
         seen = [o.value for o in events(master)]
         assert seen == [float(i) for i in range(50_000)]
         await master.close()
+
+
+async def test_a_socket_that_takes_nothing_holds_events_back_until_it_does(kit, tmp_path):
+    groups = [GroupTable(name="a", event_capacity=1_000_000)]
+    window = {"k": 32767, "w": 32767}
+    async with kit.serving(tmp_path, [kit.floats(1000)], group=groups, **window) as bench:
+        master = await kit.RawMaster.connect(bench.port, receive_bytes=4096, **window)
+        master.writer.transport.pause_reading()
+        turns = 450
+        for turn in range(turns):
+            bench.publish([float(turn * 1000 + i) for i in range(1000)])
+            await asyncio.sleep(0)
+        asdus = turns * 63  # 16 objects in each
+        assert bench.counters.values["asdus_sent_total"] < asdus < 32767
+        master.writer.transport.resume_reading()
+        received = 0
+        while received < turns * 1000:
+            await master.pump()
+            received += count(master, 3)
+            master.asdus.clear()
+        assert received == turns * 1000
+        await master.close()
+
+
+async def test_a_port_in_use_is_worth_another_try(kit, tmp_path):
+    async with kit.serving(tmp_path, [kit.floats(1)]) as bench:
+        with pytest.raises(TransientError, match="cannot listen"):
+            async with kit.serving(tmp_path, [kit.floats(1)], listen=f"127.0.0.1:{bench.port}"):
+                pass
+
+
+async def test_points_nobody_may_read_are_not_there(kit, tmp_path):
+    nobody = AccessPolicy((Rule(roles=frozenset({"VIEWER"}), actions=frozenset({Action.READ})),))
+    async with kit.serving(tmp_path, [kit.floats(1)], policy=nobody) as bench:
+        bench.publish([1.0])
+        master = await kit.RawMaster.connect(bench.port)
+        asdus = await master.interrogate()
+        assert {a.type_id for a in asdus} == {TypeId.C_IC_NA_1}
+        await master.close()
+
+
+async def test_stop_with_a_command_and_a_selection_under_way(kit, tmp_path):
+    device = kit.Device(delay_s=60)
+    controls = [kit.point("ESS1/DWGC1.WSpt"), kit.point("ESS1/DWGC2.WSpt", model=ControlModel.SBO_ENHANCED)]
+    async with kit.serving(tmp_path, [kit.floats(1)], controls, device) as bench:
+        master = await kit.RawMaster.connect(bench.port)
+        master.send(TypeId.C_SE_NC_1, Cause.ACTIVATION, 50001, 1.0)
+        master.send(TypeId.C_SE_NC_1, Cause.ACTIVATION, 50002, 1.0, select=True)
+        await master.until(lambda: any(a[0] == 50 and a[2] == 7 for a in master.asdus))
+        audit = bench.audit
+    assert [event["service"] for event in audit.events] == ["select", "cancel"]
+    await master.until(lambda: master.closed is not None)

@@ -3,6 +3,8 @@
 import csv
 import io
 import zipfile
+from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,7 @@ from s4g_gateway.profiles.iec104 import (
     AddressEntry,
     PointOverride,
     SignalSettings,
+    addresses,
     compare,
     csv_text,
     markdown_text,
@@ -244,6 +247,30 @@ def test_address_file_names_every_wrong_line():
     assert parse_ioa_file("common_address,ioa,direction,reference\n1,2,command,X\n", "f") == (
         AddressEntry(1, 2, "command", "X"),
     )
+
+
+def test_a_station_without_a_free_address_is_a_problem():
+    existing = [AddressEntry(1, 16_777_215, "monitor", "last")]
+    point = WantedAddress(common_address=1, direction="monitor", reference="A", kind="counter")
+    with_little_room = replace(load_defaults(), overflow=16_777_215, ranges={"counter": range(5, 6)})
+    taken = AddressEntry(1, 5, "monitor", "B")
+    with patch.object(addresses, "load_defaults", return_value=with_little_room):
+        made = assign_addresses([point], [*existing, taken])
+    assert made.ioas == (0,)
+    assert made.problems[0].found == "no free address for A"
+
+
+def test_a_text_cannot_be_commanded():
+    text = control("ESS1/LPHD1.PhyNam", ValueType.TEXT)
+    assert plan(controls=[text]).signal_list.commands == ()
+    wish = override("ESS1/LPHD1.PhyNam", command_type="C_SC_NA_1")
+    (problem,) = plan(controls=[text], points=[wish]).problems
+    assert problem.key == "point[0].command_type"
+
+
+def test_a_command_can_be_left_out():
+    made = plan(controls=[control(POWER)], points=[override(POWER, command_type="none")])
+    assert made.signal_list.commands == ()
 
 
 # -- export and comparison --------------------------------------------------------------------------------
