@@ -50,7 +50,12 @@ class Master:
         self._watched = watched_ioa.to_bytes(3, "little")
 
     async def run(self, port: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                break
+            except OSError:
+                await asyncio.sleep(0.2)
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         writer.write(STARTDT_ACT)
         received = acknowledged = 0

@@ -83,27 +83,24 @@ class AccessPolicy:
     """
 
     rules: tuple[Rule, ...]
-    _known: dict[tuple[frozenset[str], Action, str], bool] = field(default_factory=dict, repr=False)
+    _patterns: dict[tuple[frozenset[str], Action], tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def allows(self, principal: Principal, action: Action, reference: str) -> bool:
         """True where some rule grants the action on the reference to one of the principal's roles."""
-        key = (principal.roles, action, reference)
-        verdict = self._known.get(key)
-        if verdict is None:
-            verdict = any(
-                action in rule.actions
-                and not rule.roles.isdisjoint(principal.roles)
-                and any(fnmatchcase(reference, pattern) for pattern in rule.references)
-                for rule in self.rules
-            )
-            if len(self._known) >= _KNOWN_LIMIT:
-                self._known.clear()
-            self._known[key] = verdict
-        return verdict
+        key = (principal.roles, action)
+        patterns = self._patterns.get(key)
+        if patterns is None:
+            patterns = self._patterns[key] = self._granted(principal.roles, action)
+        return "*" in patterns or any(fnmatchcase(reference, pattern) for pattern in patterns)
 
-
-# Bounds the memory of answered questions: references a client invents must not grow it.
-_KNOWN_LIMIT = 200_000
+    def _granted(self, roles: frozenset[str], action: Action) -> tuple[str, ...]:
+        """Returns the patterns of every rule that grants an action to one of these roles."""
+        found = (
+            rule.references
+            for rule in self.rules
+            if action in rule.actions and not rule.roles.isdisjoint(roles)
+        )
+        return tuple(dict.fromkeys(pattern for references in found for pattern in references))
 
 
 def default_policy() -> AccessPolicy:
