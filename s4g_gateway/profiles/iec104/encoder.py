@@ -11,13 +11,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from math import isfinite
-from operator import itemgetter, or_
+from operator import or_
 from typing import Any, Final, NamedTuple
 
 from s4g_gateway.codecs.iec104.cp56time import UTC_TIME, TimeCoder, TimeTag
 from s4g_gateway.codecs.iec104.identifiers import Cause, TypeId
 from s4g_gateway.errors import EncodeError
 from s4g_gateway.model import DataSet, Report, TimeQuality, Value
+from s4g_gateway.profiles.iec104.deadband import Deadband, picker, stepwise
 from s4g_gateway.profiles.iec104.packing import asdu_header, pack_objects, pack_sequence, stretches
 from s4g_gateway.profiles.iec104.raw_values import Raw, quality_octets, raw_converter
 from s4g_gateway.profiles.iec104.signals import TIMED, Signal
@@ -40,15 +41,6 @@ _JOINED: Final = frozenset({TypeId.M_SP_NA_1, TypeId.M_DP_NA_1})
 _NOBODY: Final = b""
 
 Columns = tuple[Sequence[Raw], Sequence[int]]
-
-
-def _picker(positions: Sequence[int], size: int) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    if positions == range(size):
-        return lambda column: column
-    if len(positions) == 1:
-        only = positions[0]
-        return lambda column: (column[only],)
-    return itemgetter(*positions)
 
 
 class _Descriptors:
@@ -95,13 +87,13 @@ class _Run:
         self.size = len(own)
         self.type_id = own[0].type_id
         self.common_address = own[0].common_address
-        self.positions = _stepwise([position for position, _ in ordered])
-        self.ioas = _stepwise([signal.ioa for signal in own])
+        self.positions = stepwise([position for position, _ in ordered])
+        self.ioas = stepwise([signal.ioa for signal in own])
         self.addresses = [signal.ioa.to_bytes(3, "little") for signal in own]
         self.groups = bytes(signal.group for signal in own) if any(signal.group for signal in own) else b""
         self.periods_s = tuple(s.cyclic_period_s for s in own) if any(s.cyclic_period_s for s in own) else ()
         self.octets = quality_octets(self.type_id)
-        self.pick = _picker(self.positions, members)
+        self.pick = picker(self.positions, members)
         scalings = [signal.scaling for signal in own]
         is_uniform = scalings.count(scalings[0]) == len(scalings)
         self.convert = [raw_converter(self.type_id, s) for s in (scalings[:1] if is_uniform else scalings)]
@@ -124,12 +116,6 @@ class _Run:
         if self.type_id is TypeId.M_ST_NA_1:
             raws = [int(raw) & 0x7F for raw in raws]
         return raws, bits
-
-
-def _stepwise(numbers: Sequence[int]) -> Sequence[int]:
-    """Returns a range where the numbers count up one by one."""
-    counting = range(numbers[0], numbers[0] + len(numbers))
-    return counting if list(counting) == numbers else tuple(numbers)
 
 
 def _fill(
@@ -178,12 +164,8 @@ class DataSetEncoder:
         timed = [entry for entry in eventful if entry[1].event_time_tag]
         self._events = self._all if len(timed) == len(own) else _runs(timed, size)
         self._bare_events = _runs([entry for entry in eventful if not entry[1].event_time_tag], size)
-        self._deadbands = {
-            position: signal.deadband
-            for position, signal in own
-            if signal.spontaneous and signal.deadband > 0
-        }
-        self._sent: dict[int, tuple[Value, int]] = {}
+        banded = [(position, s.deadband) for position, s in own if s.spontaneous and s.deadband > 0]
+        self._deadband = Deadband(banded, size) if banded else None
         self._descriptors = _Descriptors(())
 
     # -- events ------------------------------------------------------------------------------------
@@ -194,9 +176,7 @@ class DataSetEncoder:
         A member whose value moved by less than its deadband since it was last sent, with the same quality, is
         not in them. The Report must be of this encoder's DataSet.
         """
-        included = report.included
-        if self._deadbands:
-            included = self._beyond_deadband(report)
+        included = report.included if self._deadband is None else self._deadband.beyond(report)
         picture = _Picture(report.values, self._quality(report), self._times(report))
         asdus: list[bytes] = []
         for runs, encode in ((self._events, self._timed), (self._bare_events, self._untimed)):
@@ -346,30 +326,6 @@ class DataSetEncoder:
             return self._coder.encode(TimeTag(time_ns, bad))
         except EncodeError:  # a device that lives before 2000 has no clock to speak of
             return self._coder.encode(TimeTag(0, True))
-
-    def _beyond_deadband(self, report: Report) -> bytes | None:
-        included = (
-            bytearray(report.included)
-            if report.included is not None
-            else bytearray(b"\1" * len(self.data_set))
-        )
-        values, quality, sent = report.values, report.quality, self._sent
-        for position, deadband in self._deadbands.items():
-            if not included[position]:
-                continue
-            value, bits = values[position], quality[position]
-            last = sent.get(position)
-            if (
-                last is not None
-                and last[1] == bits
-                and isinstance(value, int | float)
-                and isinstance(last[0], int | float)
-                and abs(value - last[0]) < deadband
-            ):
-                included[position] = 0
-            else:
-                sent[position] = (value, bits)
-        return bytes(included)
 
 
 def _members_of(run: _Run, group: int) -> bytes | None:

@@ -94,6 +94,41 @@ def test_deadband_holds_small_steps_back_until_they_add_up_but_never_a_change_of
     assert sent(101.0) == [101.0]
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_is_held_back_stays_within_the_deadband_and_the_rest_goes_out(data):
+    bands = data.draw(st.lists(st.sampled_from([0.0, 1.0, 2.5]), min_size=1, max_size=6))
+    members = [member(f"GGIO1.AnIn{i + 1}", deadband=band) for i, band in enumerate(bands)]
+    data_set, encoder, signals = make(members)
+    size = len(bands)
+    ioas = [signals.by_reference[m.reference].ioa for m in members]
+    sent = {}
+    value = st.one_of(st.none(), st.floats(-5, 5, allow_nan=False))
+    for _ in range(data.draw(st.integers(1, 6))):
+        values = data.draw(st.lists(value, min_size=size, max_size=size))
+        quality = data.draw(st.lists(st.sampled_from([0, q.QUESTIONABLE]), min_size=size, max_size=size))
+        mask = data.draw(
+            st.one_of(st.none(), st.lists(st.integers(0, 1), min_size=size, max_size=size).map(bytes))
+        )
+        rows = objects(encoder.spontaneous(report(data_set, values, quality, included=mask)))
+        gone = [row[1] for row in rows]
+        expected = []
+        for ioa, now, bits, band, is_in in zip(
+            ioas, values, quality, bands, mask or b"\1" * size, strict=True
+        ):
+            before = sent.get(ioa)
+            near = (
+                before is not None
+                and None not in (now, before[0])
+                and bits == before[1]
+                and abs(now - before[0]) < band
+            )
+            if is_in and not near:
+                expected.append(ioa)
+                sent[ioa] = (now, bits)
+        assert gone == expected
+
+
 def test_members_without_an_address_or_not_spontaneous_are_passed_over():
     members = [*floats(2), member("MMTR1.SupWh", cdc="BCR"), member("LPHD1.PhyNam", ValueType.TEXT)]
     data_set, encoder, _ = make(members)
