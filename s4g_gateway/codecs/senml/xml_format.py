@@ -156,7 +156,8 @@ def _unescape(value: str, number: int) -> str:
         raise SenmlDecodeError(f"vs: half a surrogate pair in {value!r:.40}", record=number) from error
 
 
-def _escape(value: str) -> str:
+def escape_text(value: str) -> str:
+    """Returns a String Value with the escapes of JSON for what XML cannot carry. Source: RFC 8428 §7."""
     return _TO_ESCAPE.sub(lambda match: rf"\u{ord(match[0]):04x}" if match[0] != "\\" else r"\\", value)
 
 
@@ -194,7 +195,7 @@ def _attribute(text: str, value: ExtensionValue, number: int) -> str:
     if isinstance(value, bool):
         content = "true" if value else "false"
     elif isinstance(value, str):
-        content = _escape(value) if text == "vs" else value
+        content = escape_text(value) if text == "vs" else value
         if _TO_ESCAPE.search(content.replace("\\", "")):
             raise EncodeError(f"record {number}: {text}: XML cannot carry {value!r:.40}")
     elif isinstance(value, bytes):
