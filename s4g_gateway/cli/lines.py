@@ -23,12 +23,12 @@ def value_text(value: object) -> str:
 
 
 def age_text(age_s: float | None) -> str:
-    """Returns an age for people: ``0.4 s``, ``12 s``, ``3 min``, ``2 h``, ``5 d``; ``never`` for None."""
+    """Returns an age for people: ``0.4 s``, ``12 s``, ``2.5 min``, ``14 h``, ``5 d``; ``never`` for None."""
     if age_s is None:
         return "never"
     for limit_s, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
         if age_s < limit_s:
-            return f"{age_s / divisor:.{1 if age_s < 10 else 0}f} {unit}"
+            return f"{age_s / divisor:.{1 if age_s / divisor < 10 else 0}f} {unit}"
     return f"{age_s / 86_400:.0f} d"
 
 
