@@ -126,7 +126,8 @@ def rightly_asked(octets: bytes) -> bool:
     if more or asdu.sequence or asdu.negative or asdu.cause != Cause.ACTIVATION:
         return False
     if asdu.type_id in (TypeId.C_RP_NA_1, TypeId.C_CS_NA_1):
-        return asdu.common_address in (1, BROADCAST_ADDRESS) and item.address == 0
+        known = asdu.common_address in (1, BROADCAST_ADDRESS) and item.address == 0
+        return known and (item.value in (1, 2) if item.time is None else not item.time.invalid)
     point = POINTS.get((asdu.common_address, item.address))
     if point is None or asdu.type_id not in (point.type_id, point.type_id + 13):
         return False
@@ -165,8 +166,8 @@ def test_every_asdu_is_answered_or_closes_the_link_and_only_right_ones_act(
             assert (event.address, event.value, event.qualifier) == (item.address, item.value, item.qualifier)
             assert reply == b"", "nothing is confirmed before the device has answered"
     assert reply or events, "neither answered, nor asked the application, nor closed"
-    if rightly_asked(octets) and decode_asdu(octets).type_id is not TypeId.C_CS_NA_1:
-        assert isinstance(events[0], (CommandRequested, ResetRequested))
+    if rightly_asked(octets):
+        assert isinstance(events[0], (CommandRequested, ResetRequested, ClockSynchronised))
     if stocked.counters != {(1, 20): 5}:
         assert encode_asdu(decode_asdu(octets)) == octets
     assert outstation.receive_data(link, STARTDT, 0.0, NOW) is None, "the station goes on"

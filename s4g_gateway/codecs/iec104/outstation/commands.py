@@ -58,15 +58,11 @@ class _Selection:
     request: CommandRequested
     deadline: float
 
-    def refusal(self, session: Session, columns: Columns, now: float) -> str:
-        """Returns why an execution does not fit this selection, "" where it does; time is checked last."""
+    def fits(self, columns: Columns) -> bool:
+        """True where an execution is what was selected."""
         request = self.request
-        if session is not self.session:
-            return "selected by another master"
         asked = columns.type_id, _value(columns), _qualifier(columns), columns.header.test
-        if asked != (request.type_id, request.value, request.qualifier, request.test):
-            return "not what was selected"
-        return "expired" if now >= self.deadline else ""
+        return asked == (request.type_id, request.value, request.qualifier, request.test)
 
 
 class Commands:
@@ -109,7 +105,7 @@ class Commands:
             if selection is not None:
                 self._release(key, ReleaseReason.RESELECTED)
         elif selection is not None:
-            if selection.refusal(session, columns, now):
+            if session is not selection.session or not selection.fits(columns):
                 if session is selection.session:
                     self._release(key, ReleaseReason.MISMATCHED)
                 refuse(session, asdu)

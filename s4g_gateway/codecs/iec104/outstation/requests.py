@@ -97,13 +97,13 @@ class Requests:
             session.reply(answer_to(asdu, Cause.UNKNOWN_COMMON_ADDRESS, negative=True))
             return
         check_structure(asdu)
-        if header.count != 1 or header.sequence or header.negative:
+        if header.negative:
             self._refuse(session, asdu)
             return
         try:
             columns = decode_columns(asdu, coder=self._coder)
         except DecodeError:
-            # The octets are all there; only the date is none.
+            # The octets are all there, but several objects, SQ=1 or a date that is none.
             self._refuse(session, asdu)
             return
         if type_id in COMMAND_TYPES:
