@@ -161,7 +161,6 @@ class Link:
         Raises:
             LocalProtocolError: an outstation, or not started.
         """
-        self._confirm()
         self._wish(LinkInput.STOP, now)
 
     def supersede(self, now: float) -> None:
@@ -296,6 +295,8 @@ class Link:
         if step is None:
             raise RemoteProtocolError(f"{cause.name}: not allowed while {before.name}")
         self._state, answer = step
+        if answer is UFrame.STOPDT_ACT:
+            self._confirm()
         if answer is not None:
             self._answers_waiting += 1
             if self._answers_waiting > _MAX_ANSWERS:

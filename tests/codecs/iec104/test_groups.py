@@ -212,6 +212,23 @@ def test_the_overflow_point_rises_before_the_rest_and_falls_after_it(make_bench:
     assert len(other.ask("64 01 06 00 01 00 00 00 00 14")) == 2
 
 
+def test_losses_while_the_overflow_lasts_are_not_announced_again(make_bench: Any) -> None:
+    bench = make_bench(groups=(GroupConfig(name="scada", event_capacity=127, overflow_point=(1, 999)),))
+    kinds = ("01", "03")
+    bench.publish(*(kinds[a % 2] + event(a)[2:] for a in range(1, 201)))
+    peer = bench.connect()
+    peer.link.start(0.0)
+    bench.outstation.receive_data(peer.number, peer.link.data_to_send(), 0.0, bench.utc_ns)
+    window = bench.outstation.data_to_send(peer.number, 0.0)
+    bench.outstation.publish(
+        [bytes.fromhex(kinds[a % 2] + event(a)[2:]) for a in range(201, 301)], bench.utc_ns
+    )
+    peer.link.receive_data(window, 0.0)
+    bench.exchange()
+    raised = [asdu for asdu in peer.take() if asdu.startswith("1e")]
+    assert [asdu[-23:-21] for asdu in raised] == ["01", "00"]
+
+
 def test_an_interrogation_shows_the_overflow_while_it_lasts(make_bench: Any) -> None:
     bench = make_bench(groups=(GroupConfig(name="scada", event_capacity=127, overflow_point=(1, 999)),))
     kinds = ("01", "03")

@@ -293,6 +293,18 @@ def test_stopdt_waits_until_everything_is_acknowledged() -> None:
     assert out.events() == [TransferStopped()]
 
 
+def test_a_master_acknowledges_before_it_stops() -> None:
+    link = started(MASTER)
+    link.receive_data(encode_i_frame(ASDU, 0, 0), 0.0)
+    link.stop(0.0)
+    assert link.data_to_send() == encode_s_frame(1) + U["STOPDT_ACT"]
+    link = started(OUT)
+    link.receive_data(encode_i_frame(ASDU, 0, 0), 0.0)
+    with pytest.raises(LocalProtocolError):
+        link.stop(0.0)
+    assert link.data_to_send() == b""
+
+
 def test_stopdt_acknowledges_what_was_received_first() -> None:
     link = started(OUT)
     link.receive_data(encode_i_frame(ASDU, 0, 0) + U["STOPDT_ACT"], 0.0)
