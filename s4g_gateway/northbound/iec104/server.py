@@ -81,6 +81,7 @@ class OutstationServer(WireOwner):
         self._principals: dict[tuple[Station, int], Principal] = {}
         self._subscriptions: list[Subscription] = []
         self._is_gone = asyncio.Event()
+        self._overflowing: set[str] = set()
         self._periods_s: set[float] = set()
 
     async def run(self) -> None:
@@ -273,14 +274,23 @@ class OutstationServer(WireOwner):
             case LinkClosed():
                 self._closed(station, event)
             case LinkStarted():
+                self._overflowing.discard(event.group)
                 self._log.info("master started", master=event.peer, group=event.group)
             case LinkStopped():
                 self._log.info("master stopped", master=event.peer, group=event.group)
             case EventsDropped():
                 self._services.counters.add("events_dropped_total", event.count)
-                self._log.warning("events lost", group=event.group, count=event.count, total=event.total)
+                self._dropped(event)
             case ClockSynchronised():
                 self._clock(event)
+
+    def _dropped(self, event: EventsDropped) -> None:
+        """Says once per outage that a group's buffer is full; the counter tells how much was lost."""
+        if event.group not in self._overflowing:
+            self._overflowing.add(event.group)
+            self._log.warning(
+                "event buffer full, oldest events are lost", group=event.group, total=event.total
+            )
 
     def _closed(self, station: Station, event: LinkClosed) -> None:
         wire = station.forget(event.link)
