@@ -13,6 +13,8 @@ import random
 import ssl
 import struct
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import structlog
@@ -58,7 +60,7 @@ class _Overheard(logging.Handler):
     """Keeps pymodbus's remarks from the log, but remembers the last one: it says why connecting failed."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _why.set(record.getMessage())
+        _why.set(record.getMessage().removeprefix("Failed to connect "))
 
 
 _PYMODBUS_LOG = logging.getLogger("pymodbus.logging")
@@ -177,13 +179,12 @@ class ModbusBus:
         """Returns how long no new connection will be tried; 0 while there is one or it may be tried."""
         return max(self._retry_at_s - self._clock.monotonic_s(), 0.0) if self._client is None else 0.0
 
-    async def request(self, unit_id: int, step: Read | Write, *, urgent: bool = False) -> Answer:
-        """Carries out one request.
+    async def request(self, unit_id: int, step: Read | Write) -> Answer:
+        """Carries out one request in its turn.
 
         Args:
             unit_id: whom it is for.
             step: what to do.
-            urgent: true for Controls: before every waiting poll.
 
         Returns:
             The answer; an exception answer is an answer.
@@ -192,13 +193,23 @@ class ModbusBus:
             TransientError: no connection, no answer in time.
             RemoteProtocolError: the answer is no answer to this request; the connection is closed.
         """
-        await self._turns.take(urgent=urgent)
+        await self._turns.take(urgent=False)
         try:
-            return await self._exchange(unit_id, step)
+            return await self.request_now(unit_id, step)
         finally:
             self._turns.pass_on()
 
-    async def _exchange(self, unit_id: int, step: Read | Write) -> Answer:
+    @asynccontextmanager
+    async def urgent_turn(self) -> AsyncIterator[None]:
+        """Takes the next turn before every waiting poll and keeps it: a Control is not interrupted."""
+        await self._turns.take(urgent=True)
+        try:
+            yield
+        finally:
+            self._turns.pass_on()
+
+    async def request_now(self, unit_id: int, step: Read | Write) -> Answer:
+        """As ``request``, for who has the turn."""
         client = await self._connected()
         pdu = self._pdu(unit_id, step)
         started_s = self._clock.monotonic_s()

@@ -14,6 +14,7 @@ from s4g_gateway.profiles.modbus.answers import (
     GATEWAY_TARGET_FAILED,
     ILLEGAL_DATA_ADDRESS,
     Answer,
+    Exchange,
 )
 from s4g_gateway.profiles.modbus.reads import Read, Write
 from s4g_gateway.runtime.contract import Services
@@ -23,6 +24,8 @@ from s4g_gateway.southbound.set_points import SetPoint, SetPointStore
 
 # A map that has moved shows as illegal addresses; it is looked for again, but not at every poll.
 REDISCOVER_S = 60.0
+# Even a device with a long period is read soon after the start.
+FIRST_POLL_WITHIN_S = 1.0
 # Arbitration ends set-points; the poller steps in when it has not done so in this time.
 EXPIRY_GRACE_S = 15.0
 
@@ -49,6 +52,7 @@ class DevicePoller:
         self._generation = -1
         self._failures = 0
         self._is_lost = False
+        self._has_told = False
         self._remarked: set[str] = set()
         self._rediscover_at_s = 0.0
         self._references = frozenset(point.reference for point in device.controls)
@@ -62,8 +66,8 @@ class DevicePoller:
 
     async def run(self) -> None:
         """Polls until cancelled."""
-        now_s = self._now_s()
-        self._due_s = [now_s + self._offset * min(period_s, 1.0) for period_s in self._periods_s]
+        start_s = self._now_s() + self._offset * min(*self._periods_s, FIRST_POLL_WITHIN_S)
+        self._due_s = [start_s] * len(self._periods_s)
         while True:
             index = min(range(len(self._due_s)), key=self._due_s.__getitem__)
             await asyncio.sleep(max(self._due_s[index] - self._now_s(), 0.0))
@@ -71,8 +75,10 @@ class DevicePoller:
                 bound = await self._find()
                 await self._poll(bound, index)
             except (TransientError, RemoteProtocolError) as error:
+                _honour_cancellation()
                 await self._endure(error)
             else:
+                _honour_cancellation()
                 self._note_return()
             self._schedule(index)
 
@@ -140,11 +146,8 @@ class DevicePoller:
         self._generation = self._bus.generation
         return bound
 
-    async def _answer(self, step: Read | Write, *, urgent: bool = False) -> Answer:
-        answer = await self._bus.request(self._unit_id, step, urgent=urgent)
-        if answer.exception in (GATEWAY_PATH_UNAVAILABLE, GATEWAY_TARGET_FAILED):
-            raise TransientError(f"the Modbus gateway cannot reach the unit (exception {answer.exception})")
-        return answer
+    async def _answer(self, step: Read) -> Answer:
+        return _reached(await self._bus.request(self._unit_id, step))
 
     async def _poll(self, bound: BoundDevice, index: int) -> None:
         decoder = bound.decoders[index]
@@ -169,7 +172,8 @@ class DevicePoller:
         self._failures = min(self._failures + 1, 16)
         if not self._is_lost:
             self._is_lost = True
-            if self._bus.is_connected:  # else the bus has logged it for all its devices
+            self._has_told = self._bus.is_connected  # else the bus has told it for all its devices
+            if self._has_told:
                 self._services.log.warning(
                     "device lost", device=self.device.config.label, unit_id=self._unit_id, reason=str(error)
                 )
@@ -183,6 +187,8 @@ class DevicePoller:
             self._failures = 0
         if self._is_lost:
             self._is_lost = False
+            if not self._has_told:
+                return
             self._services.log.info("device is back", device=self.device.config.label, unit_id=self._unit_id)
 
     async def _refresh(self) -> None:
@@ -245,19 +251,41 @@ class DevicePoller:
         self, reference: str, value: Value, remaining_s: float | None
     ) -> tuple[ControlAnswer, bool]:
         """Carries out an exchange; returns the answer, and whether anything was written."""
-        has_written = False
         assert self._bound is not None  # noqa: S101 - asked for only with a device
         exchange = self._bound.operate(reference, value, remaining_s)
-        try:
-            step = next(exchange)
-            while True:
-                has_written = has_written or isinstance(step, Write)
-                step = exchange.send(await self._answer(step, urgent=True))
-        except StopIteration as end:
-            answer: ControlAnswer = end.value
-        except (TransientError, RemoteProtocolError) as error:
-            answer = refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, str(error))
+        async with self._bus.urgent_turn():
+            answer, has_written = await self._drive(exchange)
         self._services.counters.add("controls_total")
         if not answer.accepted:
             self._services.counters.add("controls_refused_total")
         return answer, has_written
+
+    async def _drive(self, exchange: Exchange) -> tuple[ControlAnswer, bool]:
+        has_written = False
+        try:
+            step = next(exchange)
+            while True:
+                has_written = has_written or isinstance(step, Write)
+                step = exchange.send(_reached(await self._bus.request_now(self._unit_id, step)))
+        except StopIteration as end:
+            answer: ControlAnswer = end.value
+            return answer, has_written
+        except (TransientError, RemoteProtocolError) as error:
+            return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, str(error)), has_written
+
+
+def _reached(answer: Answer) -> Answer:
+    """Returns the answer unless it is a gateway's "there is nobody"."""
+    if answer.exception in (GATEWAY_PATH_UNAVAILABLE, GATEWAY_TARGET_FAILED):
+        raise TransientError(f"the Modbus gateway cannot reach the unit (exception {answer.exception})")
+    return answer
+
+
+def _honour_cancellation() -> None:
+    """Ends the task if it was cancelled: wait_for of Python 3.11, which pymodbus uses, can lose that.
+
+    It does so when what it waits for ends in the same turn of the loop, as when the peer goes and we stop.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
