@@ -85,11 +85,10 @@ class View:
 
     __slots__ = ("_parts", "_whole", "data_set")
 
-    def __init__(self, data_set: DataSet, parts: tuple[tuple[_Slot, int], ...]) -> None:
+    def __init__(self, data_set: DataSet, source: _Slot | tuple[tuple[_Slot, int], ...]) -> None:
         self.data_set = data_set
-        self._parts = parts
-        first = parts[0][0]
-        self._whole = first if first.data_set is data_set else None
+        self._whole = source if isinstance(source, _Slot) else None
+        self._parts = () if isinstance(source, _Slot) else source
 
     def snapshot(self, reason: Reason = Reason.INTEGRITY, included: bytes | None = None) -> Report:
         """Returns the present values of every member."""
@@ -292,7 +291,7 @@ class RealTimeDatabase:
             self._check(principal, Action.READ, reference)
         slot = self._slots.get(data_set)
         if slot is not None:
-            return View(data_set, tuple((slot, position) for position in range(len(data_set))))
+            return View(data_set, slot)
         return View(data_set, tuple(self._place(reference) for reference in data_set.references))
 
     def subscribe(self, principal: Principal, data_sets: Iterable[DataSet], deliver: Deliver) -> Subscription:
