@@ -228,7 +228,7 @@ class BrokerClient(aiomqtt.Client):
     def _on_disconnect(
         self,
         client: Client,
-        userdata: Any,  # noqa: ANN401 - paho's signature
+        userdata: Any,
         flags: DisconnectFlags,
         reason_code: ReasonCode,
         properties: Properties | None = None,
