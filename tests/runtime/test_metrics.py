@@ -1,6 +1,8 @@
 import asyncio
 import json
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -280,3 +282,10 @@ def test_listen_addresses_that_are_refused(text, expected):
 
 def test_insecure_in_so_many_words_allows_other_machines():
     assert parse_listen("0.0.0.0:9464", insecure=True) == Listen(host="0.0.0.0", port=9464)
+
+
+async def test_every_metric_stands_in_the_documentation(port):
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    documented = set(re.findall(r"`(s4g_[a-z_]+)`", page))
+    found = {key[0] for key in await samples(port) if key[0].startswith("s4g_")}
+    assert {name for name in found if not name.startswith("s4g_connector_")} == documented
