@@ -160,6 +160,7 @@ class _Session:
         async with self._sending, asyncio.timeout(WRITE_TIMEOUT_S):
             self._writer.write(line)
             await self._writer.drain()
+            await asyncio.sleep(0)  # drain alone does not let others in between the lines of a long answer
 
     async def stop_watch(self) -> None:
         if self._watch is not None:

@@ -6,6 +6,7 @@ What waits for a slow reader is one Report per DataSet, so memory is bounded by 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,10 +14,14 @@ from math import isfinite
 from operator import or_
 from typing import Any
 
+from s4g_gateway.errors import ModelError
 from s4g_gateway.model import DataSet, Report, Value
 from s4g_gateway.runtime.database import RealTimeDatabase, Subscription, View
 from s4g_gateway.runtime.local_protocol import CHUNK_POINTS, Watch
 from s4g_gateway.security import Action, Principal
+
+# DataSets between two pauses in which the gateway does its real work.
+_SETS_PER_PAUSE = 20
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -75,37 +80,45 @@ class WatchStream:
         try:
             while True:
                 known = self._database.data_sets()
-                if known != self._known:
-                    self._open(known)
-                    await self._snapshot(send)
-                else:
+                if known == self._known:
                     await self._update(send)
+                else:
+                    await self._open(known)
+                    if known != self._database.data_sets():
+                        continue  # a reload while we looked
+                    await self._snapshot(send)
                 await asyncio.sleep(self._request.interval_s)
         finally:
             self._close()
 
-    def _open(self, known: tuple[DataSet, ...]) -> None:
+    async def _open(self, known: tuple[DataSet, ...]) -> None:
         self._close()
         self._known = known
-        for data_set in known:
-            chosen = tuple(
-                member
-                for member in data_set.members
-                if matches(self._request.match, member.reference)
-                and self._allowed(Action.READ, member.reference)
-                and self._allowed(Action.SUBSCRIBE, member.reference)
-            )
-            if not chosen:
-                continue
-            owner = self._database.read(self._principal, chosen[0].reference).owner
-            whole = len(chosen) == len(data_set)
-            watched = data_set if whole else DataSet(data_set.name, chosen)
-            part = _Part(owner, watched, self._database.view(self._principal, watched))
-            if whole:
-                part.subscription = self._database.subscribe(self._principal, (data_set,), part.deliver)
-            else:
-                part.subscription = self._database.subscribe_view(self._principal, watched, part.deliver)
-            self._parts.append(part)
+        for number, data_set in enumerate(known):
+            if number % _SETS_PER_PAUSE == 0:
+                await asyncio.sleep(0)
+            with contextlib.suppress(ModelError):  # gone meanwhile; the next look starts anew
+                self._watch(data_set)
+
+    def _watch(self, data_set: DataSet) -> None:
+        chosen = tuple(
+            member
+            for member in data_set.members
+            if matches(self._request.match, member.reference)
+            and self._allowed(Action.READ, member.reference)
+            and self._allowed(Action.SUBSCRIBE, member.reference)
+        )
+        if not chosen:
+            return
+        owner = self._database.read(self._principal, chosen[0].reference).owner
+        whole = len(chosen) == len(data_set)
+        watched = data_set if whole else DataSet(data_set.name, chosen)
+        part = _Part(owner, watched, self._database.view(self._principal, watched))
+        if whole:
+            part.subscription = self._database.subscribe(self._principal, (data_set,), part.deliver)
+        else:
+            part.subscription = self._database.subscribe_view(self._principal, watched, part.deliver)
+        self._parts.append(part)
 
     def _close(self) -> None:
         for part in self._parts:
