@@ -71,21 +71,23 @@ class TableModbusDevice:
         return tuple(decoder.reads for decoder in self.device.decoders())
 
 
-def _create(name: str, config: ModbusConfig, context: SiteContext) -> ModbusConnector:  # noqa: ARG001
+def _create(name: str, config: ModbusConfig, context: SiteContext) -> ModbusConnector:
     problems: list[Problem] = []
     devices: list[ModbusDevice] = []
     keys: list[str] = []
+    count = len(config.device) + len(config.sunspec)
     for position, entry in enumerate(config.device):
         key = f"device[{position}]"
         try:
-            devices.append(_table_device(entry, context, key))
+            devices.append(_table_device(entry.name_in_site(name, count), entry, context, key))
             keys.append(key)
         except ConfigError as error:
             problems += error.problems
     for position, sunspec in enumerate(config.sunspec):
         key = f"sunspec[{position}]"
         try:
-            devices.append(build_sunspec_device(sunspec, config, context, key))
+            device_name = sunspec.name_in_site(name, count)
+            devices.append(build_sunspec_device(device_name, sunspec, config, context, key))
             keys.append(key)
         except ConfigError as error:
             problems += error.problems
@@ -94,10 +96,10 @@ def _create(name: str, config: ModbusConfig, context: SiteContext) -> ModbusConn
     return create_connector(config, devices, keys, problems, context)
 
 
-def _table_device(config: TableDeviceConfig, context: SiteContext, key: str) -> TableModbusDevice:
+def _table_device(name: str, config: TableDeviceConfig, context: SiteContext, key: str) -> TableModbusDevice:
     table = load_table(context.directory / config.registers)
     try:
-        return TableModbusDevice(config, build_table_device(table, config.label, config.logical_devices))
+        return TableModbusDevice(config, build_table_device(table, name, config.logical_devices))
     except ProfileError as error:
         raise ConfigError(
             [Problem(file="", key=f"{key}.registers", found=str(error), expected="a table that fits")]

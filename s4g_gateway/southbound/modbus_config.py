@@ -49,7 +49,8 @@ class DeviceConfig:
 
     Attributes:
         unit_id: its Modbus unit id.
-        name: unique within the connector; empty for ``unit-<unit_id>``.
+        name: unique within the connector; empty for ``unit-<unit_id>``. DataSets and topics are named
+            ``<connector>-<name>``, after the connector alone where it has one device without a name.
         period_s: how often the measurements are read.
         settings_period_s: how often ratings and settings are read.
         logical_devices: role -> logical device name, in place of the template's or table's.
@@ -65,6 +66,15 @@ class DeviceConfig:
     def label(self) -> str:
         """Its name."""
         return self.name or f"unit-{self.unit_id}"
+
+    def name_in_site(self, connector: str, devices: int) -> str:
+        """Returns the device's name in the site, which its DataSets and topics carry.
+
+        Args:
+            connector: name of the connector.
+            devices: how many devices the connector has; a single one without a name needs no more than that.
+        """
+        return connector if devices == 1 and not self.name else f"{connector}-{self.label}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,11 +114,12 @@ class SunspecModbusDevice:
 
 
 def build_sunspec_device(
-    config: SunspecDeviceConfig, connection: ConnectionConfig, context: SiteContext, prefix: str
+    name: str, config: SunspecDeviceConfig, connection: ConnectionConfig, context: SiteContext, prefix: str
 ) -> SunspecModbusDevice:
     """Builds a configured SunSpec device.
 
     Args:
+        name: its name in the site.
         config: its keys.
         connection: the connection's keys.
         context: the site.
@@ -136,7 +137,7 @@ def build_sunspec_device(
             rated_power_w=config.rated_power_w,
             grid_charging=config.grid_charging,
         )
-        device = build_device(template, config.label, options)
+        device = build_device(template, name, options)
     except ConfigError as error:
         problem = error.problems[0]
         raise ConfigError(
@@ -177,14 +178,15 @@ def create_connector(
     return ModbusConnector(config, tuple(devices), tls)
 
 
-def _create(name: str, config: SunspecConfig, context: SiteContext) -> ModbusConnector:  # noqa: ARG001
+def _create(name: str, config: SunspecConfig, context: SiteContext) -> ModbusConnector:
     problems: list[Problem] = []
     devices: list[ModbusDevice] = []
     keys: list[str] = []
     for position, entry in enumerate(config.device):
         key = f"device[{position}]"
+        device_name = entry.name_in_site(name, len(config.device))
         try:
-            devices.append(build_sunspec_device(entry, config, context, key))
+            devices.append(build_sunspec_device(device_name, entry, config, context, key))
             keys.append(key)
         except ConfigError as error:
             problems += error.problems

@@ -25,8 +25,8 @@ async def test_a_device_is_found_and_read_in_its_periods(run, serve, sunspec, in
     it = run(sunspec(server.port))
     await wait_until(lambda: len(it.database.reports) >= 4)
     names = [report.data_set.name for report in it.database.reports]
-    assert names.count("unit-1-settings") == 1
-    assert names.count("unit-1-measurements") >= 3
+    assert names.count("test-settings") == 1
+    assert names.count("test-measurements") >= 3
     assert it.database.value(POWER) == inverter.image.read(103)["W"]
     assert it.database.quality(POWER) == q.GOOD
     assert it.connector.supplied[0].data_set is it.database.reports[0].data_set
@@ -413,7 +413,7 @@ def test_supplied_data_sets_carry_their_periods(context):
     device = SunspecDeviceConfig(template="generic-meter", name="pcc", period_s=2.0, settings_period_s=300.0)
     connector = SUNSPEC.create("test", SunspecConfig(host="a", device=(device,)), context)
     assert [(each.data_set.name, each.period_s) for each in connector.supplied] == [
-        ("pcc-measurements", 2.0),
-        ("pcc-settings", 300.0),
+        ("test-pcc-measurements", 2.0),
+        ("test-pcc-settings", 300.0),
     ]
     assert DeviceConfig(unit_id=7).label == "unit-7"
