@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import compress
@@ -202,6 +203,17 @@ class ReportDecoder:
         self._derived_known: list[tuple[tuple[Any, Any], Pair]] = [
             (((), ()), (None, NOT_IMPLEMENTED)) for _ in self._derived
         ]
+
+    def twin(self, data_set: DataSet) -> ReportDecoder:
+        """Returns a decoder of the same registers into another DataSet, sharing all that is compiled.
+
+        Args:
+            data_set: as many members as this decoder's, of the same kinds, in the same order.
+        """
+        other = copy(self)
+        other.data_set = data_set
+        other._forget()  # noqa: SLF001 - of the same class
+        return other
 
     @property
     def has_unsupplied_members(self) -> bool:

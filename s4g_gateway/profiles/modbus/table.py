@@ -5,6 +5,7 @@ docs/modbus.md explains the format; ``RegisterTable`` and ``Register`` are its s
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
@@ -116,8 +117,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return "H" if self.type == "bit" else CODES[self.type]
 
 
-class RegisterTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of device.
+class RegisterTable(msgspec.Struct, frozen=True, eq=False, kw_only=True, forbid_unknown_fields=True):
+    """A kind of device; two tables are the same only if they are one object.
 
     Attributes:
         title: what it is, for people.
@@ -156,8 +157,16 @@ def load_table(path: Path) -> RegisterTable:
     return parse_table(data, str(path))
 
 
+@lru_cache(maxsize=64)
 def parse_table(data: bytes, file: str) -> RegisterTable:
-    """Decodes and checks a register table; arguments and errors as ``load_table``."""
+    """Decodes and checks a register table; errors as ``load_table``.
+
+    A thousand devices of one kind share one table.
+
+    Args:
+        data: the file's contents.
+        file: its path, for errors.
+    """
     try:
         table = msgspec.toml.decode(data, type=RegisterTable)
     except msgspec.ValidationError as error:

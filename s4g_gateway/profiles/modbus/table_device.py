@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from s4g_gateway.errors import ModelError, ProfileError
 from s4g_gateway.model import (
@@ -52,20 +53,23 @@ class TableDevice:
     Attributes:
         name: unique within its connector.
         table: its register table.
-        rows: the table's rows by ObjectReference.
+        writable: the table's writable rows by ObjectReference.
         data_sets: measurements first, then settings where the table has any.
         controls: its controllable points.
     """
 
     name: str
     table: RegisterTable
-    rows: Mapping[str, Register]
+    writable: Mapping[str, Register]
     data_sets: tuple[DataSet, ...]
     controls: tuple[ControlPoint, ...]
 
     def decoders(self) -> tuple[ReportDecoder, ...]:
         """Returns one decoder per DataSet, with its reads."""
-        return tuple(_decoder(self, data_set) for data_set in self.data_sets)
+        compiled = _decoders(self.table)
+        return tuple(
+            decoder.twin(data_set) for decoder, data_set in zip(compiled, self.data_sets, strict=True)
+        )
 
 
 def build_table_device(
@@ -92,24 +96,28 @@ def build_table_device(
         if reference in rows:
             raise ProfileError(f"{reference} is mapped twice")
         rows[reference] = row
-    data_sets = []
+    by_row = {id(row): reference for reference, row in rows.items()}
+    try:
+        data_sets = tuple(
+            DataSet(f"{name}-{title}", tuple(_member(by_row[id(row)], row) for row in section))
+            for title, section in _sections(table)
+        )
+    except ModelError as error:
+        raise ProfileError(str(error)) from error
+    _decoders(table)  # finds rows that contradict each other now, not when the device is reached
+    writable = {reference: row for reference, row in rows.items() if row.writable}
+    controls = tuple(_control(reference, row) for reference, row in writable.items())
+    return TableDevice(name, table, writable, data_sets, controls)
+
+
+def _sections(table: RegisterTable) -> list[tuple[str, list[Register]]]:
+    """Returns the rows read at each rate; scaled values first, the order in which the decoder makes them."""
+    sections = []
     for rate, title in (("measurement", "measurements"), ("setting", "settings")):
-        members = [_member(reference, row) for reference, row in rows.items() if row.rate == rate]
-        members.sort(key=lambda member: member.value_type is not ValueType.FLOAT)
-        if members:
-            try:
-                data_sets.append(DataSet(f"{name}-{title}", tuple(members)))
-            except ModelError as error:
-                raise ProfileError(str(error)) from error
-    device = TableDevice(
-        name=name,
-        table=table,
-        rows=rows,
-        data_sets=tuple(data_sets),
-        controls=tuple(_control(reference, row) for reference, row in rows.items() if row.writable),
-    )
-    device.decoders()  # finds rows that contradict each other now, not when the device is reached
-    return device
+        rows = [row for row in table.register if row.rate == rate]
+        if rows:
+            sections.append((title, sorted(rows, key=lambda row: row.kind is not ValueType.FLOAT)))
+    return sections
 
 
 def _member(reference: str, row: Register) -> Member:
@@ -148,21 +156,24 @@ def _is_bits(function: Function) -> bool:
     return function <= Function.READ_DISCRETE_INPUTS
 
 
-def _decoder(device: TableDevice, data_set: DataSet) -> ReportDecoder:
-    table = device.table
-    rows = {reference: device.rows[reference] for reference in data_set.references}
+@lru_cache(maxsize=64)
+def _decoders(table: RegisterTable) -> tuple[ReportDecoder, ...]:
+    """Compiles a table once for all its devices."""
+    return tuple(_decoder(table, title, rows) for title, rows in _sections(table))
+
+
+def _decoder(table: RegisterTable, title: str, rows: Sequence[Register]) -> ReportDecoder:
     reads: list[Read] = []
-    for function in sorted({_function(table, row) for row in rows.values()}):
-        spans = [
-            Span(row.address, row.registers) for row in rows.values() if _function(table, row) is function
-        ]
+    for function in sorted({_function(table, row) for row in rows}):
+        spans = [Span(row.address, row.registers) for row in rows if _function(table, row) is function]
         most = MAX_READ_BITS if _is_bits(function) else table.max_registers
         gap_limit = table.gap_limit_registers * (16 if _is_bits(function) else 1)
         reads += plan_reads(spans, function=function, max_count=most, gap_limit=gap_limit)
     starts = [sum(read.byte_count for read in reads[:index]) for index in range(len(reads))]
     order = list(range(sum(read.byte_count for read in reads)))
     columns: list[Column] = []
-    for reference, row in rows.items():
+    for position, row in enumerate(rows):
+        reference = _placeholder(position)
         index = next(
             index
             for index, read in enumerate(reads)
@@ -180,7 +191,13 @@ def _decoder(device: TableDevice, data_set: DataSet) -> ReportDecoder:
         order[place.byte : place.byte + len(swapped)] = [place.byte + position for position in swapped]
         columns.append(_column(reference, row, place))
     is_straight = order == list(range(len(order)))
-    return ReportDecoder(data_set, reads, columns, byte_order=None if is_straight else order)
+    members = tuple(Member(reference=_placeholder(position)) for position in range(len(rows)))
+    return ReportDecoder(DataSet(title, members), reads, columns, byte_order=None if is_straight else order)
+
+
+def _placeholder(position: int) -> ObjectReference:
+    """Stands for a reference that differs from device to device."""
+    return ObjectReference(f"LD1/GGIO1.AnIn{position}")
 
 
 def _positions(row: Register, table: RegisterTable) -> list[int]:
@@ -255,8 +272,8 @@ def operate_table(device: TableDevice, reference: str, value: Value) -> Exchange
     Returns:
         Accepted only after the register reads back as written.
     """
-    row = device.rows.get(reference)
-    if row is None or not row.writable:
+    row = device.writable.get(reference)
+    if row is None:
         return refused(AddCause.NOT_SUPPORTED, f"{reference} is not controllable")
     if value is None:
         if row.release is None:

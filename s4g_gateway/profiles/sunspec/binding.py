@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 
 from s4g_gateway.model import ValueType
@@ -31,8 +32,8 @@ from s4g_gateway.profiles.sunspec.device import (
     Section,
     SunspecDevice,
 )
-from s4g_gateway.profiles.sunspec.layout import HEADER_REGISTERS, LayoutPoint
-from s4g_gateway.profiles.sunspec.mapping import PointMapping
+from s4g_gateway.profiles.sunspec.layout import HEADER_REGISTERS, Layout, LayoutPoint
+from s4g_gateway.profiles.sunspec.mapping import PointMapping, Template
 from s4g_gateway.profiles.sunspec.point_types import Kind, struct_code, text
 
 _ANALOG_KINDS = (Kind.NUMBER, Kind.FLOAT, Kind.ACCUMULATOR)
@@ -112,10 +113,42 @@ def bind(
     return SunspecBinding(
         device=device,
         chain=chain,
-        decoders=tuple(_decoder(section, chain, max_registers, gap_limit) for section in device.sections),
+        decoders=tuple(
+            decoder.twin(section.data_set)
+            for decoder, section in zip(
+                _decoders(_Shape.of(device, chain, max_registers, gap_limit)), device.sections, strict=True
+            )
+        ),
         controls=MappingProxyType(controls),
         missing=_missing(device, chain),
         max_registers=max_registers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What decides how registers become columns; devices that agree in it share the compiled decoders."""
+
+    template: Template
+    signs: tuple[int, int]
+    models: tuple[tuple[int, int, int, Layout | None], ...]
+    max_registers: int
+    gap_limit: int
+    device: SunspecDevice = field(compare=False)
+    chain: Chain = field(compare=False)
+
+    @classmethod
+    def of(cls, device: SunspecDevice, chain: Chain, max_registers: int, gap_limit: int) -> _Shape:
+        models = tuple((model.model_id, model.address, model.length, model.layout) for model in chain.models)
+        signs = (device.options.meter_sign, device.options.battery_sign)
+        return cls(device.template, signs, models, max_registers, gap_limit, device, chain)
+
+
+@lru_cache(maxsize=256)
+def _decoders(shape: _Shape) -> tuple[ReportDecoder, ...]:
+    return tuple(
+        _decoder(section, shape.chain, shape.max_registers, shape.gap_limit)
+        for section in shape.device.sections
     )
 
 

@@ -64,9 +64,9 @@ class GroupDefinition:
     groups: tuple[GroupDefinition, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelDefinition:
-    """One SunSpec model.
+    """One SunSpec model; loaded once, so compared by identity.
 
     Attributes:
         model_id: its number.

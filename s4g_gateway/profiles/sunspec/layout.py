@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 
 from s4g_gateway.errors import EncodeError, ProfileError
@@ -125,11 +126,16 @@ def compile_layout(
     Raises:
         ProfileError: a count is missing or beyond reason.
     """
-    known = dict(counts or {})
-    for name, count in known.items():
+    return _compile(definition, length, tuple((counts or {}).items()))
+
+
+@lru_cache(maxsize=512)
+def _compile(definition: ModelDefinition, length: int, counts: tuple[tuple[str, int], ...]) -> Layout:
+    """Compiles a layout once for all devices that have it."""
+    for name, count in counts:
         if not 0 <= count <= _GROUP_LIMIT:
             raise ProfileError(f"model {definition.model_id}: {name} = {count}, expected 0 to {_GROUP_LIMIT}")
-    points = list(_walk((("", definition.group),), 0, known, length + HEADER_REGISTERS))
+    points = list(_walk((("", definition.group),), 0, dict(counts), length + HEADER_REGISTERS))
     return Layout(definition.model_id, length, tuple(_fitting(points, length)))
 
 

@@ -181,8 +181,8 @@ class Use(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     omit: list[str] = []
 
 
-class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of device.
+class Template(msgspec.Struct, frozen=True, eq=False, kw_only=True, forbid_unknown_fields=True):
+    """A kind of device; two templates are the same only if they are one object.
 
     Attributes:
         title: what it is, for people.
