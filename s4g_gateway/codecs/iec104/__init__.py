@@ -82,10 +82,10 @@ from s4g_gateway.codecs.iec104.link import (
     TransferStopped,
 )
 from s4g_gateway.codecs.iec104.link_states import LinkState, Role
-from s4g_gateway.codecs.iec104.master import (
+from s4g_gateway.codecs.iec104.master import Master
+from s4g_gateway.codecs.iec104.master_events import (
     AsduIgnored,
     DataReceived,
-    Master,
     MasterConfig,
     MasterEvent,
     Outcome,
