@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from s4g_gateway.errors import ModelError
@@ -153,11 +154,15 @@ def site_json_schema() -> Schema:
         "$defs": {},
     }
 
-    def take(part: Schema) -> Schema:
-        schema["$defs"].update(part.pop("$defs", {}))
-        return part
+    def take(prefix: str, part: Schema) -> Schema:
+        """Moves a part's definitions up, under names that no other connector's class of that name can take."""
+        text = msgspec.json.encode(part).replace(b'"#/$defs/', f'"#/$defs/{prefix}.'.encode())
+        moved: Schema = msgspec.json.decode(text)
+        for name, definition in moved.pop("$defs", {}).items():
+            schema["$defs"][f"{prefix}.{name}"] = definition
+        return moved
 
-    schema["properties"]["site"] = take(table_schema(SiteTable))
+    schema["properties"]["site"] = take("site", table_schema(SiteTable))
     for group, key in ((SOUTHBOUND_GROUP, "southbound"), (NORTHBOUND_GROUP, "northbound")):
         kinds = []
         for name in sorted(connector_types(group)):
@@ -166,6 +171,6 @@ def site_json_schema() -> Schema:
             except ImportError:
                 continue
             common = {**COMMON_KEYS, "type": {"const": name, "description": kind.summary}}
-            kinds.append(take(table_schema(kind.config, common)))
+            kinds.append(take(name, table_schema(kind.config, common)))
         schema["properties"][key] = {"type": "array", "items": {"oneOf": kinds}}
     return schema
