@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
 
 CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 _UNLIMITED = 65535
 _POST_LIMIT = 10_000
@@ -178,12 +179,35 @@ class BrokerClient(aiomqtt.Client):
             except aiomqtt.MqttError:
                 self._posted.clear()
 
+    async def close(self) -> None:
+        """Ends the connection, politely where the broker still answers; idempotent."""
+        self.timeout = CLOSE_TIMEOUT_S
+        try:
+            if self._connected.done() and self._connected.exception() is None:
+                await self.__aexit__(None, None, None)
+        except (aiomqtt.MqttError, OSError):
+            pass  # it is gone already
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Takes the socket off the loop and closes it, whatever state aiomqtt has left it in."""
+        sock = self._client.socket()
+        if sock is not None and sock.fileno() >= 0:
+            self._loop.remove_reader(sock.fileno())
+            self._loop.remove_writer(sock.fileno())
+            sock.close()
+        if self._misc_task is not None:
+            self._misc_task.cancel()
+
     async def lost(self) -> None:
         """Returns never.
 
         Raises:
             MqttError: the connection is gone.
         """
+        # Whoever waits here may be gone first; then nobody needs to hear of it.
+        self._disconnected.add_done_callback(_retrieve)
         try:
             await asyncio.shield(self._disconnected)
         except OSError as error:
@@ -201,6 +225,11 @@ class BrokerClient(aiomqtt.Client):
         else:
             # connect() runs in a thread of the executor
             super()._on_socket_register_write(client, userdata, sock)
+
+    async def _misc_loop(self) -> None:
+        # paho tests the keep-alive only when asked; brokers close after one and a half of it.
+        while self._client.loop_misc() == MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho knows no event to wait for
+            await asyncio.sleep(min(1.0, self._keepalive / 4))
 
     def _write(self) -> None:
         try:
@@ -254,6 +283,11 @@ class BrokerClient(aiomqtt.Client):
         if self.on_acknowledged is not None:
             self.on_acknowledged(mid, reason_code.value)
         super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _quiet() -> logging.Logger:

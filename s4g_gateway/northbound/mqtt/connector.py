@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
@@ -36,6 +36,7 @@ MAX_BACKOFF_S = 30.0
 # A connection that lasted this long was a good one: the next back-off starts anew.
 GOOD_CONNECTION_S = 30.0
 TICK_S = 1.0
+CANCEL_AGAIN_S = 3.0
 MAX_INCOMING = 1000
 MAX_COMMANDS = 64
 """Commands and requests under way at one time; further ones wait."""
@@ -106,10 +107,11 @@ class MqttConnector:
                 stack.callback(part.stop)
                 part.start(services, outbox)
             stack.callback(requests.stop)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.events.run())
-                tasks.create_task(self._tick(services, requests, journal))
-                tasks.create_task(self._connections(services, outbox, requests, commands))
+            await _run_together(
+                self.events.run(),
+                self._tick(services, requests, journal),
+                self._connections(services, outbox, requests, commands),
+            )
 
     async def _outbox(
         self, services: Services, stack: contextlib.AsyncExitStack
@@ -180,12 +182,12 @@ class MqttConnector:
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[BrokerClient]:
         client = await self._open()
+        self._client = client
         try:
             yield client
         finally:
             self._client = None
-            with contextlib.suppress(aiomqtt.MqttError, OSError):
-                await client.__aexit__(None, None, None)
+            await client.close()
 
     async def _open(self) -> BrokerClient:
         config = self.config
@@ -202,14 +204,15 @@ class MqttConnector:
             version = aiomqtt.ProtocolVersion.V5 if self._is_version_5 else aiomqtt.ProtocolVersion.V311
             client = BrokerClient(endpoint, version, MAX_INCOMING)
             try:
-                await client.__aenter__()
+                return await client.__aenter__()
             except aiomqtt.MqttError as error:
+                await client.close()
                 if config.protocol != "auto" or not self._is_version_5 or not refuses_version(error):
                     raise
                 self._is_version_5 = False
-            else:
-                self._client = client
-                return client
+            except BaseException:
+                await client.close()
+                raise
 
     def _online_pack(self, time_ns: int | None, *, online: bool) -> bytes:
         at_s = None if time_ns is None else time_to_wire_s(time_ns)
@@ -225,11 +228,11 @@ class MqttConnector:
         requests: RequestDesk,
         commands: CommandDesk,
     ) -> None:
-        await client.subscribe(f"{self._head}/{self.config.node}/{INTERFACE}/+/+", qos=1)
         try:
             async with asyncio.TaskGroup() as tasks:
-                sending = tasks.create_task(outbox.run(client))
                 tasks.create_task(client.lost())
+                await client.subscribe(f"{self._head}/{self.config.node}/{INTERFACE}/+/+", qos=1)
+                sending = tasks.create_task(outbox.run(client))
                 # The outbox must know what is backlog before fresh states are put behind it.
                 await asyncio.sleep(0)
                 if not sending.done():
@@ -328,6 +331,24 @@ class MqttConnector:
     def _post(self, topic: str, payload: bytes) -> None:
         if self._client is not None:
             self._client.post(topic, payload)
+
+
+async def _run_together(*coroutines: Coroutine[None, None, None]) -> None:
+    """Runs them until one fails or the caller is cancelled; then ends the others.
+
+    No TaskGroup: before Python 3.13 a cancellation that meets a failure is lost in it, and wait_for, which aiomqtt
+    uses, may lose one too. So it is repeated until it has worked.
+    """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            while not task.done():
+                task.cancel()
+                await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _reasons(group: BaseExceptionGroup[BaseException]) -> str:
