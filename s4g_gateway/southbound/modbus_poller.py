@@ -172,6 +172,7 @@ class DevicePoller:
         self._failures = min(self._failures + 1, 16)
         if not self._is_lost:
             self._is_lost = True
+            self._services.counters.add("devices_lost")
             self._has_told = self._bus.is_connected  # else the bus has told it for all its devices
             if self._has_told:
                 self._services.log.warning(
@@ -187,6 +188,7 @@ class DevicePoller:
             self._failures = 0
         if self._is_lost:
             self._is_lost = False
+            self._services.counters.add("devices_lost", -1)
             if not self._has_told:
                 return
             self._services.log.info("device is back", device=self.device.config.label, unit_id=self._unit_id)

@@ -7,7 +7,7 @@ import pytest
 from s4g_gateway.errors import ConfigError
 from s4g_gateway.model import AddCause
 from s4g_gateway.model import quality as q
-from s4g_gateway.simulators.modbus_slave import ExceptionCode, Unit
+from s4g_gateway.simulators.modbus_slave import ExceptionCode, RegisterBlock, Unit
 from s4g_gateway.southbound.modbus_config import (
     DeviceConfig,
     SerialConfig,
@@ -182,6 +182,7 @@ async def test_a_dead_unit_neither_blocks_the_bus_nor_is_given_up(run, serve, su
     await wait_until(lambda: it.counters.values.get("timeouts_total", 0) >= 4)
     assert it.log.events() == ["device lost"]
     assert it.log.lines[0][2]["unit_id"] == 2
+    assert it.counters.values["devices_lost"] == 1
     assert len(it.database.reports) >= 2 * dead.requests_total
     # The other unit answers, so the connection is not to blame.
     assert server.connections_total == 1
@@ -189,6 +190,7 @@ async def test_a_dead_unit_neither_blocks_the_bus_nor_is_given_up(run, serve, su
     server.slave.units[2] = healthy.unit
     await wait_until(lambda: it.log.events() == ["device lost", "device is back"] or it.log.events()[2:])
     await wait_until(lambda: it.database.value("PCC1/MMXU1.TotW") is not None)
+    assert it.counters.values["devices_lost"] == 0
 
 
 class HealthyMeter:
@@ -417,3 +419,108 @@ def test_supplied_data_sets_carry_their_periods(context):
         ("test-pcc-settings", 300.0),
     ]
     assert DeviceConfig(unit_id=7).label == "unit-7"
+
+
+async def test_a_map_that_moved_elsewhere_is_found_again(run, serve, sunspec, inverter, wait_until):
+    unit = inverter.image.unit
+    server = await serve({1: unit})
+    it = run(sunspec(server.port))
+    await wait_until(lambda: it.database.quality(POWER) == q.GOOD)
+    (block,) = unit.holding
+    moved = RegisterBlock(50000, bytes(block.data), block.writable)
+    unit.holding = (moved,)
+    await wait_until(lambda: it.counters.values.get("exceptions_total", 0) > 0)
+    count = len(it.database.reports)
+    await wait_until(lambda: len(it.database.reports) > count + 2)
+    assert it.database.quality(POWER) == q.GOOD
+    assert server.connections_total == 1
+
+
+@pytest.mark.parametrize("answer", ["03 04 0001 0002", "03 05 0001 0002", "04 02 0001", "83", "03"])
+async def test_well_framed_answers_that_answer_something_else_are_not_believed(
+    run, serve, sunspec, inverter, wait_until, answer
+):
+    server = await serve({1: inverter.image.unit})
+    it = run(sunspec(server.port))
+    await wait_until(lambda: it.database.reports)
+    respond = server.slave.respond
+    server.slave.respond = lambda unit_id, pdu: bytes.fromhex(answer)
+    await wait_until(it.log.events)
+    count = len(it.database.reports)
+    server.slave.respond = respond
+    await wait_until(lambda: len(it.database.reports) > count + 2)
+    assert set(it.database.reports[-1].quality) <= {q.GOOD, q.INVALID, q.INVALID | q.INCONSISTENT}
+
+
+async def test_an_address_that_swallows_connections_is_given_up_in_time(
+    run, serve, sunspec, wait_until, monkeypatch
+):
+    async def never(self):
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr("pymodbus.client.base.ModbusBaseClient.connect", never)
+    it = run(sunspec(1, connect_timeout_s=0.1))
+    await wait_until(it.log.events)
+    assert it.log.lines[0][2]["reason"] == "no connection within 0.1 s"
+
+
+async def test_what_cannot_be_released_at_the_stop_is_kept_for_the_next_start(
+    run, serve, sunspec, inverter, wait_until, tmp_path
+):
+    server = await serve({1: inverter.image.unit})
+    it = run(sunspec(server.port))
+    await wait_until(lambda: it.database.reports)
+    await it.operate(SET_POINT, -900.0)
+    await server.stop()
+    await it.stop()
+    assert it.log.events()[-1] == "set-points could not be released; the next start will"
+    assert json.loads((tmp_path / "set-points.json").read_text()) == [SET_POINT]
+    await server.start("127.0.0.1", server.port)
+    again = run(sunspec(server.port))
+    await wait_until(lambda: inverter.image.read(124)["StorCtl_Mod"] == 0)
+    await wait_until(lambda: again.database.reports)
+
+
+async def test_a_refused_first_set_point_leaves_nothing_behind(
+    run, serve, sunspec, inverter, wait_until, tmp_path
+):
+    server = await serve({1: inverter.image.unit})
+    it = run(sunspec(server.port))
+    await wait_until(lambda: it.database.reports)
+    assert not (await it.operate(SET_POINT, 99_000.0)).accepted
+    assert json.loads((tmp_path / "set-points.json").read_text()) == []
+    await it.operate(SET_POINT, 450.0)
+    assert not (await it.operate(SET_POINT, 99_000.0)).accepted
+    assert json.loads((tmp_path / "set-points.json").read_text()) == [SET_POINT]
+    assert inverter.image.read(124)["OutWRte"] == pytest.approx(10.0)
+
+
+async def test_a_device_of_which_too_much_is_unknown_is_described_once(
+    run, serve, sunspec, inverter, wait_until
+):
+    unit = inverter.image.unit
+    block = unit.holding[0]
+    data = bytes(block.data)[:-4] + (65001).to_bytes(2, "big") + b"\0\2" + bytes(4)
+    unit.holding = (RegisterBlock(40000, data, bytes(len(data) // 2)),)
+    server = await serve({1: unit})
+    it = run(sunspec(server.port))
+    await wait_until(lambda: it.database.reports)
+    server.drop_connections()
+    count = len(it.database.reports)
+    await wait_until(lambda: len(it.database.reports) > count + 2)
+    assert [event for event in it.log.events() if "model" in event] == [
+        "models without a definition are skipped: 65001",
+        "the chain of models has no end model",
+    ]
+
+
+async def test_one_device_that_hangs_does_not_delay_the_others(run, serve, sunspec, inverter, wait_until):
+    healthy, hanging = await serve({1: inverter.image.unit}), await serve({1: inverter.image.unit})
+    first, second = run(sunspec(healthy.port)), run(sunspec(hanging.port))
+    await wait_until(lambda: first.database.reports and second.database.reports)
+    hanging.faults.is_silent = True
+    count = len(first.database.reports)
+    await wait_until(lambda: second.counters.values.get("timeouts_total", 0) >= 2)
+    # Two time-outs take 0.6 s, twelve periods of the first device.
+    assert len(first.database.reports) - count >= 4
+    assert first.counters.values.get("timeouts_total", 0) == 0

@@ -214,3 +214,54 @@ def test_a_map_that_moved_since_is_noticed(fake_device, hybrid_models):
     fake.write(fake.address[103], (113).to_bytes(2, "big"))
     with pytest.raises(RemoteProtocolError, match="moved"):
         decoder.decode([fake.read(read) for read in decoder.reads], 9)
+
+
+def test_a_model_that_stops_short_keeps_what_it_has(fake_device, hybrid_models):
+    values = found(report_of(fake_device(hybrid_models, lengths={103: 12}), "fronius-symo-hybrid"))
+    assert values["INV1/MMXU1.PhV.phsA"] == (230.4, q.GOOD)
+    assert values["INV1/MMXU1.TotW"] == (None, q.INVALID | q.BAD_REFERENCE)
+    # W itself fits in this one, but not its scale factor.
+    hybrid_models[103]["W"] = None
+    values = found(report_of(fake_device(hybrid_models, lengths={103: 13}), "fronius-symo-hybrid"))
+    assert values["INV1/MMXU1.TotW"] == (None, q.INVALID | q.BAD_REFERENCE)
+
+
+def test_states_the_table_does_not_know_are_out_of_range(fake_device, hybrid_models):
+    hybrid_models[103]["St"] = 42
+    values = found(report_of(fake_device(hybrid_models), "fronius-symo-hybrid"))
+    assert values["INV1/DGEN1.DEROpSt"] == (None, q.INVALID | q.OUT_OF_RANGE)
+    assert values["INV1/GGIO1.IntIn1"] == (42, q.GOOD)
+
+
+def test_an_input_that_is_absent_leaves_no_derived_value(fake_device, hybrid_models):
+    hybrid_models[160]["module[2].DCW"] = None
+    hybrid_models[124]["ChaSt"] = None
+    values = found(report_of(fake_device(hybrid_models), "fronius-symo-hybrid"))
+    assert values["ESS1/DBAT1.Watt"] == (None, q.INVALID)
+    assert values["ESS1/DBAT1.ChaSt"] == (None, q.INVALID)
+
+
+def test_constants_of_quality_are_those_of_the_quality_table():
+    from s4g_gateway.model.quality_map import SunSpecState, from_sunspec
+    from s4g_gateway.profiles.modbus.decoder import BAD_SCALE, NOT_IMPLEMENTED
+
+    assert from_sunspec(SunSpecState.NOT_IMPLEMENTED) == NOT_IMPLEMENTED
+    assert from_sunspec(SunSpecState.SCALE_FACTOR_INVALID) == BAD_SCALE
+
+
+def test_devices_of_one_kind_share_the_compiled_decoder_but_not_its_state(fake_device, hybrid_models):
+    fake = fake_device(hybrid_models)
+    template = load_template("fronius-symo-hybrid")
+    one, two = (
+        bind(build_device(template, name, DeviceOptions(logical_devices={"inverter": ld})), fake.chain())
+        for name, ld in (("a", "INV1"), ("b", "INV2"))
+    )
+    first, second = one.decoders[0], two.decoders[0]
+    assert first.reads is second.reads
+    blocks = [fake.read(read) for read in first.reads]
+    report = first.decode(blocks, 1)
+    fake.write(fake.place(103, "W"), b"\0\5")
+    other = second.decode([fake.read(read) for read in second.reads], 2)
+    assert other.data_set.references[0] == "INV2/MMXU1.TotW"
+    assert (report.values[0], other.values[0]) == (3500.0, 5.0)
+    assert first.decode(blocks, 1) == report

@@ -246,3 +246,21 @@ def test_model_704_limit_vars_and_power_factor(der):
 def test_model_703_connects(der):
     assert der(CONNECT, 3).accepted
     assert der.raw(703, "ES") == 0
+
+
+def test_a_model_that_cannot_be_read_refuses(hybrid):
+    del hybrid.fake.data[-40:]
+    assert hybrid(WSPT, 1.0).add_cause is AddCause.NOT_SUPPORTED
+
+
+def test_a_power_factor_the_device_does_not_tell_cannot_be_turned(fake_device, hybrid_models):
+    hybrid_models[123] |= {"OutPFSet": None, "OutPFSet_Ena": 1}
+    assert Driver(fake_device(hybrid_models))(EXCITATION, False).add_cause is AddCause.BLOCKED_BY_PROCESS
+
+
+def test_a_register_beyond_a_short_model_refuses(fake_device, hybrid_models):
+    hybrid_models[123] |= dict.fromkeys(("WMaxLimPct", "OutPFSet", "VArMaxPct"))
+    driver = Driver(fake_device(hybrid_models, lengths={123: 20}))
+    answer = driver(VAR, 10.0)
+    assert answer.add_cause is AddCause.NOT_SUPPORTED
+    assert driver.fake.writes == []
