@@ -41,7 +41,17 @@ class ColumnEncoder:
         ProfileError: two columns of one name, or one that SenML cannot carry.
     """
 
-    __slots__ = ("_contents", "_layout", "all_good", "columns", "fast", "form", "media_type", "version")
+    __slots__ = (
+        "_contents",
+        "_layout",
+        "_plain",
+        "all_good",
+        "columns",
+        "fast",
+        "form",
+        "media_type",
+        "version",
+    )
 
     def __init__(self, columns: Sequence[Column], form: Format) -> None:
         check_columns(columns)
@@ -53,6 +63,7 @@ class ColumnEncoder:
         self.all_good = (GOOD,) * len(columns)
         self.fast = compile_fast_encoder(layout)
         self._contents = [_content_writer(column, layout.writer) for column in columns]
+        self._plain = [layout.frame((p, False, False, False, "")) for p in range(len(columns))]
 
     def encode(
         self,
@@ -90,7 +101,7 @@ class ColumnEncoder:
     ) -> bytes:
         """Does what ``encode`` does, record by record."""
         columns, contents, layout = self.columns, self._contents, self._layout
-        frame, number = layout.frame, layout.writer.number
+        frame, number, write_quality = layout.frame, layout.writer.number, layout.writer.quality
         size = len(columns)
         for name, entries in (
             ("values", values),
@@ -101,9 +112,8 @@ class ColumnEncoder:
             if entries is not None and not isinstance(entries, int) and len(entries) != size:
                 raise EncodeError(f"{len(entries)} {name} for {size} columns")
         times = None if isinstance(time_ns, int) else time_ns
-        label, time = "t", b""
-        if isinstance(time_ns, int):
-            label, time = "bt", number(_checked_time_s(time_ns, columns[0]))
+        label = "bt" if times is None else "t"
+        time = b"" if times else number(_checked_time_s(time_ns, columns[0]))  # type: ignore[arg-type]  # one time
         records: list[bytes] = []
         base: str | None = None
         for position in range(size) if included is None else compress(range(size), included):
@@ -112,15 +122,20 @@ class ColumnEncoder:
                 time = number(_checked_time_s(times[position], column))
             value, state = values[position], quality[position]
             if value is not None:
-                pieces = frame((position, False, base_changes(base, column), not records, label))
-                records.append(_filled(pieces, time, contents[position](value)))
-                base = column.base
-                label = "t" if times else ""
+                content = contents[position](value)
+                if base == column.base and not label:
+                    before, after = self._plain[position]
+                    records.append(before + content + after)
+                else:
+                    pieces = frame((position, False, base_changes(base, column), not records, label))
+                    records.append(_filled(pieces, time, content))
+                    base = column.base
+                    label = "t" if times else ""
             if value is None or state:
                 if not 0 <= state <= ALL_BITS:
                     raise EncodeError(f"{column.full_name}: quality {state}; expected 0 to {ALL_BITS}")
                 pieces = frame((position, True, base_changes(base, column), not records, label))
-                records.append(_filled(pieces, time, layout.writer.quality(state)))
+                records.append(_filled(pieces, time, write_quality(state)))
                 base = column.base
                 label = "t" if times else ""
         if not records:
@@ -146,6 +161,8 @@ def _content_writer(column: Column, writer: Writer) -> Callable[[Value], bytes]:
     is_scaled = not scale.is_identity
 
     def write_number(value: Value) -> bytes:
+        if value.__class__ is float and not is_scaled and value - value == 0.0:
+            return number(value)
         if isinstance(value, (int, float)):
             plain = int(value) if isinstance(value, bool) else value
             with suppress(TypeError, OverflowError):
@@ -179,38 +196,41 @@ class Encoder:
         data_set: whose Reports.
         columns: how its members travel, in its order.
         form: representation.
+
+    Attributes:
+        encode: takes a Report and returns its pack: one record per included value, ``.q`` records where
+            quality is other than good. Raises EncodeError where the Report is of another DataSet, includes
+            nothing, or holds what SenML cannot carry.
     """
 
-    __slots__ = ("_all_good", "_encode_by_record", "_fast", "data_set", "form", "media_type")
+    __slots__ = ("data_set", "encode", "form", "media_type", "version")
 
     def __init__(self, data_set: DataSet, columns: Sequence[Column], form: Format) -> None:
         encoder = ColumnEncoder(columns, form)
         self.data_set = data_set
         self.form = form
-        self.media_type = form.media_type
-        self._all_good = encoder.all_good
-        self._fast = encoder.fast
-        self._encode_by_record = encoder.encode_by_record
+        self.media_type = encoder.media_type
+        self.version = encoder.version
+        self.encode = _report_encoder(data_set, encoder)
 
-    def encode(self, report: Report) -> bytes:
-        """Encodes a Report.
 
-        Returns:
-            The pack: one record per included value, ``.q`` records where quality is other than good.
+def _report_encoder(data_set: DataSet, encoder: ColumnEncoder) -> Callable[[Report], bytes]:
+    # a closure saves what attribute look-ups would cost in every call
+    fast, all_good, by_record = encoder.fast, encoder.all_good, encoder.encode_by_record
 
-        Raises:
-            EncodeError: the Report is of another DataSet, includes nothing, or holds what SenML cannot carry.
-        """
-        if report.data_set is not self.data_set:
+    def encode(report: Report) -> bytes:
+        if report.data_set is not data_set:
             raise EncodeError(
-                f"a Report of DataSet {report.data_set.name!r}; expected one of {self.data_set.name!r}"
+                f"a Report of DataSet {report.data_set.name!r}; expected one of {data_set.name!r}"
             )
         time_ns = report.time_ns
-        if report.included is None and time_ns.__class__ is int and report.quality == self._all_good:
-            data = self._fast(report.values, time_ns)
+        if report.included is None and time_ns.__class__ is int and report.quality == all_good:
+            data = fast(report.values, time_ns)
             if data is not None:
                 return data
-        return self._encode_by_record(report.values, report.quality, time_ns, report.included)
+        return by_record(report.values, report.quality, time_ns, report.included)
+
+    return encode
 
 
 def compile_encoder(

@@ -120,39 +120,38 @@ def _cbor_path(layout: Layout) -> FastEncode:
 def _text_path(layout: Layout) -> FastEncode:
     pieces = layout.full()
     items = [piece for pair in zip(pieces, [b""] * len(pieces), strict=True) for piece in pair][:-1]
-    multiplied, divided = factors_of(layout.columns)
-    booleans = boolean_positions(layout)
+    multiplied, divided = factors_of(layout.columns, 1, 1)
+    booleans = tuple((position, position + 1) for position in boolean_positions(layout))
     dumps, join = orjson.dumps, b"".join
-    as_they_are = not (multiplied or divided or booleans)
-    size = len(layout.columns)
 
-    def encode(values: tuple[Value, ...], time_ns: int) -> bytes | None:
-        if len(values) != size or not MIN_TIME_NS <= time_ns < MAX_TIME_NS:
-            return None
+    def encode_numbers(values: tuple[Value, ...], time_ns: int) -> bytes | None:
+        numbers = [(time_ns + 500) // 1000 / 1e6, *values]
         try:
-            if as_they_are:
-                text = dumps(values)
-            else:
-                numbers = list(values)
-                for position, factor in multiplied:
-                    numbers[position] *= factor  # type: ignore[operator]
-                for position, factor in divided:
-                    numbers[position] /= factor  # type: ignore[operator]
-                for position in booleans:
-                    if values[position].__class__ is not bool:
-                        return None
-                    numbers[position] = 0
-                text = dumps(numbers)
+            for place, factor in multiplied:
+                numbers[place] *= factor  # type: ignore[operator]
+            for place, factor in divided:
+                numbers[place] /= factor  # type: ignore[operator]
+            text = dumps(numbers)
             # true, false, null (also for what is not finite) and texts are no numbers
-            if _U in text or _L in text or _QUOTE in text:
+            if _U in text or _L in text or _QUOTE in text or not MIN_TIME_NS <= time_ns < MAX_TIME_NS:
                 return None
-            parts = text[1:-1].split(b",")
-            for position in booleans:
-                parts[position] = b"true" if values[position] else b"false"
-            items[3::2] = parts
+            items[1::2] = text[1:-1].split(b",")
         except (TypeError, ValueError, OverflowError):
             return None
-        items[1] = dumps((time_ns + 500) // 1000 / 1e6)
         return join(items)
 
-    return encode
+    def encode(values: tuple[Value, ...], time_ns: int) -> bytes | None:
+        numbers = list(values)
+        if len(numbers) != len(layout.columns):
+            return None
+        for position, _ in booleans:
+            if numbers[position].__class__ is not bool:
+                return None
+            numbers[position] = 0
+        if encode_numbers(tuple(numbers), time_ns) is None:
+            return None
+        for position, place in booleans:
+            items[2 * place + 1] = b"true" if values[position] else b"false"
+        return join(items)
+
+    return encode if booleans else encode_numbers

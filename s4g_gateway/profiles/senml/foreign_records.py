@@ -21,7 +21,7 @@ from s4g_gateway.codecs.senml import (
 from s4g_gateway.codecs.senml.record import BY_TEXT
 from s4g_gateway.model import Value, ValueType
 from s4g_gateway.model.quality import ALL_BITS, GOOD, INVALID
-from s4g_gateway.profiles.senml.assembly import Assembler, seconds, wire_time_ns
+from s4g_gateway.profiles.senml.assembly import Assembler, conversion, seconds, wire_time_ns
 from s4g_gateway.profiles.senml.columns import Column
 
 _USED: Final = ("bn", "bt", "bu", "bver", "n", "u", "t", "v", "vb", "vs")
@@ -44,7 +44,7 @@ LEFT_TO_OTHERS: Final = (
     TypeError,
     ValueError,
     AttributeError,
-    KeyError,
+    LookupError,
     OverflowError,
 )
 """What a pack of another kind raises on its way; the general way then says what is wrong, if anything."""
@@ -218,7 +218,9 @@ class RecordByRecord:
             self.quality[position] = int(number)
             self.has[position] = has | _QUALITY
             return
-        if (unit and unit != column.unit) or has & _VALUE:
+        if has & _VALUE:
+            raise Unusual
+        if unit and unit != column.unit and conversion(unit, column) != (1.0, 0.0):
             raise Unusual
         if unit in SECONDARY and self.version != SECONDARY_UNITS_VERSION:
             raise Unusual

@@ -335,7 +335,7 @@ def test_neat_foreign_packs_take_the_short_way(form):
     for names in (("MMXU1.TotW", "MMXU1.Hz", "MMTR1.SupWh"), ("MMTR1.SupWh", "MMXU1.Hz", "MMXU1.TotW")):
         records = [Record(name="s/PCC1/" + name, unit=UNITS[name], value=3.0) for name in names]
         pack = decoder._load(encode_pack([Record(base_time_s=1.7e9), *records], form))
-        assert decoder._foreign._read_uniform(pack, NOW_NS) == (
+        assert decoder._foreign._read_columns(pack, NOW_NS) == (
             (3.0, 3.0, 3.0 / 3600),
             (0, 0, 0),
             1_700_000_000_000_000_000,
