@@ -38,6 +38,7 @@ from s4g_gateway.security import Principal
 _WHOLE = (ValueType.INTEGER, ValueType.ENUMERATED)
 # A start further ahead than this is one that was meant; below it is the time of sending.
 _AHEAD_S = 1.0
+_TOLD_LIMIT = 1000
 
 
 class CommandDesk:
@@ -54,6 +55,7 @@ class CommandDesk:
         self._site = site
         self._limits = Limits(max_bytes=max_bytes)
         self._log: structlog.stdlib.BoundLogger = services.log
+        self._told: set[str] = set()
 
     async def handle(self, principal: Principal, payload: bytes) -> bytes | None:
         """Carries out one command.
@@ -117,7 +119,10 @@ class CommandDesk:
 
     def _malformed(self, principal: Principal, reason: str) -> None:
         self._services.counters.add("malformed_total")
-        self._log.warning("malformed command", sender=principal.name, reason=reason)
+        # Once per client: a broken one must not fill the log.
+        if principal.name not in self._told and len(self._told) < _TOLD_LIMIT:
+            self._told.add(principal.name)
+            self._log.warning("malformed command", sender=principal.name, reason=reason)
 
 
 def canonical_value(record: Record, point: ControlPoint | None) -> Value:
@@ -135,25 +140,22 @@ def canonical_value(record: Record, point: ControlPoint | None) -> Value:
     value: float | None = record.value
     if value is None or point is None:
         return value
-    if point.unit or record.unit:
+    if (point.unit or record.unit) and record.unit != point.unit:
         try:
             (column,) = columns_of(DataSet("command", (_member(point),)), site="")
         except ProfileError as error:
             raise CommandError(f"{point.reference}: {error}") from error
-        value = column.scale.from_wire(_to_unit(record, value, column.unit))
+        # Fractions of the digits that were sent, so that 0.29 are 29 % and no neighbour of it.
+        exact = Fraction(str(value))
+        if record.unit is not None and record.unit != column.unit:
+            unit = UNITS.get(record.unit)
+            if unit is None or unit.primary != column.unit:
+                raise CommandError(f"{record.name}: found unit {record.unit!r}, expected {column.unit!r}")
+            exact = exact * unit.scale + unit.offset
+        value = float(exact * Fraction(column.scale.divisor) / Fraction(column.scale.multiplier))
     if point.value_type in _WHOLE and isinstance(value, float) and value.is_integer():
         return int(value)
     return value
-
-
-def _to_unit(record: Record, value: float, expected: str) -> float:
-    if record.unit is None or record.unit == expected:
-        return value
-    unit = UNITS.get(record.unit)
-    if unit is None or unit.primary != expected:
-        raise CommandError(f"{record.name}: found unit {record.unit!r}, expected {expected!r}")
-    # Fractions, so that 4.2 kW are 4200 W and no neighbour of it.
-    return float(Fraction(str(value)) * unit.scale + unit.offset)
 
 
 def _member(point: ControlPoint) -> Member:

@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from s4g_gateway.codecs.senml import Format, encode_pack
-from s4g_gateway.errors import ConfigError, Problem, ProfileError, TransientError
+from s4g_gateway.errors import ConfigError, GatewayError, Problem, ProfileError, TransientError
 from s4g_gateway.interfaces.topics import NAME_PATTERN, ROOT
 from s4g_gateway.northbound.mqtt.client import BrokerClient, Endpoint, refuses_version
 from s4g_gateway.northbound.mqtt.commands import CommandDesk
@@ -90,6 +90,7 @@ class MqttConnector:
             raise ConfigError([problem]) from error
         self._is_version_5 = config.protocol != "3.1.1"
         self._client: BrokerClient | None = None
+        self._under_way: set[asyncio.Task[bytes | None]] = set()
 
     async def run(self, services: Services) -> None:
         """Serves the broker until cancelled; see ``NorthboundConnector``."""
@@ -278,13 +279,26 @@ class MqttConnector:
                 work = self._command(principal, payload, message, commands)
             else:
                 work = self._request(slug, principal, payload, message, requests)
-            tasks.create_task(work).add_done_callback(lambda _: free.release())
+            task = tasks.create_task(self._contained(work, services))
+            task.add_done_callback(lambda _: free.release())
+
+    @staticmethod
+    async def _contained(work: Coroutine[None, None, None], services: Services) -> None:
+        try:
+            await work
+        except GatewayError as error:
+            # Such as a point that a reload took away while it was being read.
+            services.counters.add("failed_total")
+            services.log.error("request failed", reason=str(error))  # noqa: TRY400
 
     async def _command(
         self, principal: Principal, payload: bytes, message: aiomqtt.Message, commands: CommandDesk
     ) -> None:
         # Shielded: what has gone to a device is finished and noted, whether or not the broker is still there.
-        answer = await asyncio.shield(commands.handle(principal, payload))
+        task = asyncio.create_task(commands.handle(principal, payload))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        answer = await asyncio.shield(task)
         if answer is not None:
             topic = f"{self._head}/{self.config.node}/{INTERFACE}/{_COMMAND}-answer"
             self._respond(principal, message, topic, answer)

@@ -89,21 +89,21 @@ class RequestDesk:
             form = sniff(payload) if payload else self._form
         except DecodeError as error:
             self._services.counters.add("malformed_total")
-            self._services.log.warning("malformed request", sender=principal.name, reason=str(error))
+            self._services.log.debug("malformed request", sender=principal.name, reason=str(error))
             return
         end = self._end(request, AddCause.NONE)
         try:
+            records: Iterator[Record] = iter(())
             if message == "points":
-                records = self._points(principal, request)
+                records = self._points(principal, self._members(principal, request))
             elif message == "read":
-                records = self._read(principal, request)
+                records = self._read(principal, self._members(principal, request))
             else:
                 lease_s = self._subscribe(principal, request, report)
-                records = iter(())
                 end.append(named(f"{self._site}/cmd.lease", lease_s))
         except _RefusedError as error:
             self._services.counters.add("requests_refused_total")
-            self._services.log.info("request refused", sender=principal.name, reason=str(error))
+            self._services.log.debug("request refused", sender=principal.name, reason=str(error))
             respond(encode_pack(self._end(request, error.cause), form))
             return
         chunk = list(islice(records, POINTS_PER_MESSAGE))
@@ -133,8 +133,7 @@ class RequestDesk:
 
     # -- the three requests ----------------------------------------------------------------------
 
-    def _points(self, principal: Principal, request: Request) -> Iterator[Record]:
-        members = self._members(principal, request)
+    def _points(self, principal: Principal, members: Iterable[Member]) -> Iterator[Record]:
         policy = self._services.database.policy
         controls = {point.reference for point in self._services.database.arbitration.points()}
         for member in members:
@@ -145,10 +144,10 @@ class RequestDesk:
             text = " ".join(words) + (f": {member.description}" if member.description else "")
             yield named(column.full_name, text, unit=column.unit)
 
-    def _read(self, principal: Principal, request: Request) -> Iterator[Record]:
-        members = iter(self._members(principal, request))
+    def _read(self, principal: Principal, members: Iterable[Member]) -> Iterator[Record]:
+        rest = iter(members)
         database = self._services.database
-        while chunk := tuple(islice(members, POINTS_PER_MESSAGE)):
+        while chunk := tuple(islice(rest, POINTS_PER_MESSAGE)):
             data_set = DataSet("read", chunk)
             report = database.view(principal, data_set).snapshot(Reason.GENERAL_INTERROGATION)
             yield from report_records(data_set, report, self._site)

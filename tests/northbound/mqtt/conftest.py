@@ -98,8 +98,11 @@ class House:
         self.database = RealTimeDatabase(clock=self.clock, policy=POLICY, arbitration=arbitration)
         self.supplied = tuple(SuppliedDataSet(data_set=d, period_s=1000.0) for d in data_sets)
         self.database.add("devices", self.supplied)
-        arbitration.add("devices", CONTROLS, self.execute)
         self.counters = Counters()
+        self.connect(self.execute)
+
+    def connect(self, execute):
+        self.database.arbitration.add("devices", CONTROLS, execute)
 
     async def execute(self, control):
         self.executed.append((control.reference, control.value))
