@@ -267,7 +267,9 @@ def measure_latency(seconds: float) -> dict[str, Any]:
         with (
             mosquitto(directory) as mqtt_port,
             gateway(directory, tables, mqtt_port, form="cbor", scada=scada) as (_, iec104_port),
-            sink(mqtt_port, iec104_port, "--watched-ioa", "900001", "--watched-topic", "/d0") as consumers,
+            sink(
+                mqtt_port, iec104_port, "--watched-ioa", "900001", "--watched-topic", "/d0-measurements"
+            ) as consumers,
         ):
             time.sleep(WARM_UP_S + seconds)
             arrived = final(consumers)
