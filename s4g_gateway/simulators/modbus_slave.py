@@ -1,7 +1,7 @@
 """Modbus slave: registers, requests, answers; sans-I/O.
 
-Source: Modbus Application Protocol V1.1b3 §6 and §7; Modbus Messaging on TCP/IP V1.0b §3.1 (MBAP);
-Modbus over Serial Line V1.02 §2.5 (RTU).
+Source: Modbus Application Protocol V1.1b3; Modbus Messaging on TCP/IP V1.0b; Modbus over Serial Line V1.02
+(clauses unverified).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BROADCAST = 0
 
 
 class ExceptionCode(IntEnum):
-    """Why a slave refuses. Source: Modbus Application Protocol V1.1b3 §7."""
+    """Why a slave refuses. Source: Modbus Application Protocol V1.1b3 (clause unverified)."""
 
     ILLEGAL_FUNCTION = 1
     ILLEGAL_DATA_ADDRESS = 2
@@ -350,7 +350,7 @@ _CRC = _crc_table()
 
 
 def crc16(data: bytes) -> int:
-    """Returns the RTU checksum, sent low byte first. Source: Modbus over Serial Line V1.02 §6.2.2."""
+    """Returns the RTU checksum, sent low byte first. Source: Modbus over Serial Line V1.02 (clause unverified)."""
     crc = 0xFFFF
     for byte in data:
         crc = crc >> 8 ^ _CRC[(crc ^ byte) & 0xFF]

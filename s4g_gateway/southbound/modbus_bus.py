@@ -8,131 +8,40 @@ jitter that never ends, and raw answers (a register list per answer would cost m
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import ssl
-import struct
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 
 import structlog
 from pymodbus import FramerType
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusTlsClient
 from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerSocket
-from pymodbus.pdu import DecodePDU, ModbusPDU
-from pymodbus.pdu.bit_message import (
-    ReadCoilsRequest,
-    ReadCoilsResponse,
-    ReadDiscreteInputsRequest,
-    ReadDiscreteInputsResponse,
-    WriteSingleCoilRequest,
-)
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadHoldingRegistersResponse,
-    ReadInputRegistersRequest,
-    ReadInputRegistersResponse,
-    WriteMultipleRegistersRequest,
-    WriteSingleRegisterRequest,
-)
+from pymodbus.pdu import ModbusPDU
 
 from s4g_gateway.errors import RemoteProtocolError, TransientError
 from s4g_gateway.profiles.modbus.answers import Answer
-from s4g_gateway.profiles.modbus.reads import Function, Read, Write
+from s4g_gateway.profiles.modbus.reads import Read, Write
 from s4g_gateway.runtime.clock import Clock
 from s4g_gateway.runtime.contract import Counters
 from s4g_gateway.southbound.modbus_config import ConnectionConfig
+from s4g_gateway.southbound.modbus_framing import (
+    DECODER,
+    READ_REQUESTS,
+    CarefulFramer,
+    RawAnswer,
+    why_not,
+    write_pdu,
+)
+from s4g_gateway.southbound.turns import Turns
 
 # This many requests without any answer mean that the connection, not one unit, is dead (half-open TCP).
 SILENCE_LIMIT = 3
 # A late answer on a serial line carries no transaction id: it is waited out.
 SERIAL_QUIET_S = 0.2
-_MBAP_LENGTH_MAX = 254
-
-_why: ContextVar[str] = ContextVar("why", default="")
-
-
-class _Overheard(logging.Handler):
-    """Keeps pymodbus's remarks from the log, but remembers the last one: it says why connecting failed."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _why.set(record.getMessage().removeprefix("Failed to connect "))
-
-
-_PYMODBUS_LOG = logging.getLogger("pymodbus.logging")
-_PYMODBUS_LOG.setLevel(logging.WARNING)
-_PYMODBUS_LOG.propagate = False
-_PYMODBUS_LOG.addHandler(_Overheard())
-
-
-class _RawAnswer:
-    """Mixin: the answer's data as bytes."""
-
-    data: bytes = b""
-
-    def decode(self, data: bytes) -> None:
-        if not data or data[0] != len(data) - 1:
-            raise ModbusException("byte count and length of the answer disagree")
-        self.data = data[1:]
-
-    def __str__(self) -> str:
-        return "raw answer"
-
-
-class _RawHolding(_RawAnswer, ReadHoldingRegistersResponse):
-    pass
-
-
-class _RawInput(_RawAnswer, ReadInputRegistersResponse):
-    pass
-
-
-class _RawCoils(_RawAnswer, ReadCoilsResponse):
-    pass
-
-
-class _RawDiscrete(_RawAnswer, ReadDiscreteInputsResponse):
-    pass
-
-
-def _raw_decoder() -> DecodePDU:
-    decoder = DecodePDU(False)
-    for answer in (_RawHolding, _RawInput, _RawCoils, _RawDiscrete):
-        decoder.register(answer)
-    return decoder
-
-
-# Without state, so one serves every connection.
-_DECODER = _raw_decoder()
-
-
-class _CarefulFramer(FramerSocket):
-    """MBAP framing that ends a request at once when the stream is no Modbus.
-
-    pymodbus waits for the time-out instead; its TLS framer cannot join an answer that came in two records.
-    """
-
-    def __init__(self, bus: ModbusBus) -> None:
-        super().__init__(_DECODER)
-        self._bus = bus
-
-    def handleFrame(  # noqa: N802 - pymodbus's name
-        self, data: bytes, exp_devid: int, exp_tid: int
-    ) -> tuple[int, ModbusPDU | None]:
-        if len(data) >= self.MIN_SIZE:
-            protocol, length = struct.unpack_from(">HH", data, 2)
-            if protocol != 0 or not 2 <= length <= _MBAP_LENGTH_MAX:
-                self._bus.fail("the peer sends no Modbus")
-                return len(data), None
-        try:
-            return super().handleFrame(data, exp_devid, exp_tid)
-        except ModbusException as error:
-            self._bus.fail(str(error))
-            return len(data), None
+# Requests are made once and sent again and again; so many are kept.
+_REQUESTS_LIMIT = 4096
 
 
 class ModbusBus:
@@ -162,7 +71,7 @@ class ModbusBus:
         self._log = log
         self._tls = tls
         self._client: ModbusBaseClient | None = None
-        self._turns = _Turns()
+        self._turns = Turns()
         self._in_flight = False
         self._silent = 0
         self._failures = 0
@@ -259,17 +168,17 @@ class ModbusBus:
         if wait_s > 0:
             raise TransientError(f"no connection to {self.config.peer}; next attempt in {wait_s:.1f} s")
         client = self._new_client()
-        _why.set("")
+        why_not.set("")
         try:
             async with asyncio.timeout(self.config.connect_timeout_s):
                 is_connected = await client.connect()
         except TimeoutError:
             is_connected = False
-            _why.set(f"no connection within {self.config.connect_timeout_s} s")
+            why_not.set(f"no connection within {self.config.connect_timeout_s} s")
         if not is_connected:
             client.close()
-            self._back_off(_why.get())
-            raise TransientError(f"cannot connect to {self.config.peer}: {_why.get()}")
+            self._back_off(why_not.get())
+            raise TransientError(f"cannot connect to {self.config.peer}: {why_not.get()}")
         self._client = client
         self._silent = self._failures = 0
         self.generation += 1
@@ -299,7 +208,7 @@ class ModbusBus:
                 reconnect_delay=0,
                 trace_connect=self._on_connection,
             )
-            client.ctx.framer.decoder = _DECODER
+            client.ctx.framer.decoder = DECODER
             return client
         if self._tls is not None:
             client = AsyncModbusTlsClient(
@@ -320,7 +229,7 @@ class ModbusBus:
                 reconnect_delay=0,
                 trace_connect=self._on_connection,
             )
-        client.ctx.framer = _CarefulFramer(self)
+        client.ctx.framer = CarefulFramer(self.fail)
         return client
 
     def _on_connection(self, is_open: bool) -> None:
@@ -361,78 +270,23 @@ class ModbusBus:
 
     def _pdu(self, unit_id: int, step: Read | Write) -> ModbusPDU:
         if isinstance(step, Write):
-            return _write_pdu(unit_id, step)
+            return write_pdu(unit_id, step)
         key = (unit_id, step)
         pdu = self._requests.get(key)
         if pdu is None:
             if len(self._requests) >= _REQUESTS_LIMIT:
                 self._requests.clear()
-            request = _READS[step.function]
+            request = READ_REQUESTS[step.function]
             pdu = self._requests[key] = request(address=step.address, count=step.count, dev_id=unit_id)
         return pdu
 
     def _checked(self, response: ModbusPDU, step: Read | Write) -> Answer:
         if isinstance(step, Write):
             return Answer()
-        data = response.data if isinstance(response, _RawAnswer) else b""
+        data = response.data if isinstance(response, RawAnswer) else b""
         if len(data) != step.byte_count:
             self._counters.add("errors_total")
             reason = f"{len(data)} bytes answered, {step.byte_count} asked for at {step.address}"
             self._drop(reason)
             raise RemoteProtocolError(reason)
         return Answer(data)
-
-
-_REQUESTS_LIMIT = 4096
-_READS: dict[Function, type[ModbusPDU]] = {
-    Function.READ_COILS: ReadCoilsRequest,
-    Function.READ_DISCRETE_INPUTS: ReadDiscreteInputsRequest,
-    Function.READ_HOLDING_REGISTERS: ReadHoldingRegistersRequest,
-    Function.READ_INPUT_REGISTERS: ReadInputRegistersRequest,
-}
-
-
-def _write_pdu(unit_id: int, step: Write) -> ModbusPDU:
-    if step.function is Function.WRITE_SINGLE_COIL:
-        return WriteSingleCoilRequest(address=step.address, bits=[bool(step.data[0])], dev_id=unit_id)
-    registers = list(struct.unpack(f">{len(step.data) // 2}H", step.data))
-    if step.function is Function.WRITE_SINGLE_REGISTER:
-        return WriteSingleRegisterRequest(address=step.address, registers=registers, dev_id=unit_id)
-    return WriteMultipleRegistersRequest(address=step.address, registers=registers, dev_id=unit_id)
-
-
-class _Turns:
-    """One at a time; urgent ones first, the others in order of arrival.
-
-    Every device waits with one request at most, so order of arrival is fair among them.
-    """
-
-    def __init__(self) -> None:
-        self._busy = False
-        self._urgent: deque[asyncio.Future[None]] = deque()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def take(self, *, urgent: bool) -> None:
-        """Waits for the turn; ``pass_on`` must follow."""
-        if not self._busy:
-            self._busy = True
-            return
-        future = asyncio.get_running_loop().create_future()
-        queue = self._urgent if urgent else self._waiting
-        queue.append(future)
-        try:
-            await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.pass_on()  # the turn had come, just too late
-            raise
-
-    def pass_on(self) -> None:
-        """Hands the turn to the next one; it stays busy in between, so that nobody slips in."""
-        for queue in (self._urgent, self._waiting):
-            while queue:
-                future = queue.popleft()
-                if not future.done():
-                    future.set_result(None)
-                    return
-        self._busy = False

@@ -13,7 +13,7 @@ ILLEGAL_DATA_ADDRESS = 2
 GATEWAY_PATH_UNAVAILABLE = 10
 GATEWAY_TARGET_FAILED = 11
 
-# Source: Modbus Application Protocol V1.1b3 §7; the AddCause is ours.
+# Source: Modbus Application Protocol V1.1b3 (clause unverified); the AddCause is ours.
 _ADD_CAUSES = MappingProxyType(
     {
         1: AddCause.NOT_SUPPORTED,

@@ -11,7 +11,7 @@ MAX_READ_BITS = 2000
 
 
 class Function(IntEnum):
-    """Function codes that read or write. Source: Modbus Application Protocol V1.1b3 §6."""
+    """Function codes that read or write. Source: Modbus Application Protocol V1.1b3 (clause unverified)."""
 
     READ_COILS = 1
     READ_DISCRETE_INPUTS = 2

@@ -23,7 +23,7 @@ from s4g_gateway.model import (
 )
 from s4g_gateway.model import quality as q
 from s4g_gateway.profiles.modbus.answers import Answer, Exchange, refusal
-from s4g_gateway.profiles.modbus.decoder import (
+from s4g_gateway.profiles.modbus.columns import (
     NEVER,
     NOT_IMPLEMENTED,
     AnalogColumn,
@@ -32,8 +32,8 @@ from s4g_gateway.profiles.modbus.decoder import (
     Field,
     Pair,
     Raw,
-    ReportDecoder,
 )
+from s4g_gateway.profiles.modbus.decoder import ReportDecoder
 from s4g_gateway.profiles.modbus.reads import MAX_READ_BITS, Function, Read, Span, Write, plan_reads
 from s4g_gateway.profiles.modbus.table import FUNCTIONS, Register, RegisterTable
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from s4g_gateway.model import ValueType
 from s4g_gateway.model import quality as q
-from s4g_gateway.profiles.modbus.decoder import (
+from s4g_gateway.profiles.modbus.columns import (
     NEVER,
     NOT_IMPLEMENTED,
     AnalogColumn,
@@ -20,8 +20,8 @@ from s4g_gateway.profiles.modbus.decoder import (
     Field,
     Pair,
     Raw,
-    ReportDecoder,
 )
+from s4g_gateway.profiles.modbus.decoder import ReportDecoder
 from s4g_gateway.profiles.modbus.reads import MAX_READ_REGISTERS, Read, Span, plan_reads
 from s4g_gateway.profiles.sunspec.chain import Chain, ChainModel
 from s4g_gateway.profiles.sunspec.derived import RULES

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from s4g_gateway.model import Value
 from s4g_gateway.model import quality as q
-from s4g_gateway.profiles.modbus.decoder import Pair
+from s4g_gateway.profiles.modbus.columns import Pair
 
 Rule = Callable[[Sequence[Value], Sequence[int]], Pair]
 Arithmetic = Callable[[Sequence[float]], Pair]

@@ -7,7 +7,7 @@ from s4g_gateway.errors import ProfileError, RemoteProtocolError
 from s4g_gateway.model import DataSet, Member, Report
 from s4g_gateway.model import quality as q
 from s4g_gateway.profiles.modbus import Read, ReportDecoder
-from s4g_gateway.profiles.modbus.decoder import (
+from s4g_gateway.profiles.modbus.columns import (
     BAD_SCALE,
     NO_SUCH_POINT,
     NOT_FINITE,

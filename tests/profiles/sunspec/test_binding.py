@@ -243,7 +243,7 @@ def test_an_input_that_is_absent_leaves_no_derived_value(fake_device, hybrid_mod
 
 def test_constants_of_quality_are_those_of_the_quality_table():
     from s4g_gateway.model.quality_map import SunSpecState, from_sunspec
-    from s4g_gateway.profiles.modbus.decoder import BAD_SCALE, NOT_IMPLEMENTED
+    from s4g_gateway.profiles.modbus.columns import BAD_SCALE, NOT_IMPLEMENTED
 
     assert from_sunspec(SunSpecState.NOT_IMPLEMENTED) == NOT_IMPLEMENTED
     assert from_sunspec(SunSpecState.SCALE_FACTOR_INVALID) == BAD_SCALE
