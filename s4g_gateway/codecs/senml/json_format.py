@@ -34,8 +34,6 @@ def load_json(data: bytes, limits: Limits) -> list[object]:
         pack = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise SenmlDecodeError(f"no JSON: {error.msg}", offset=error.pos) from error
-    except RecursionError as error:
-        raise SenmlDecodeError(f"nested deeper than {limits.max_depth}") from error
     if not isinstance(pack, list):
         raise SenmlDecodeError(f"expected a JSON array of records, found {type(pack).__name__}")
     if not pack:

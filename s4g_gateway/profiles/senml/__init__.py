@@ -15,7 +15,7 @@ from s4g_gateway.profiles.senml.columns import (
 )
 from s4g_gateway.profiles.senml.decoder import ColumnDecoder, Decoded, Decoder, compile_decoder
 from s4g_gateway.profiles.senml.encoder import ColumnEncoder, Encoder, compile_encoder
-from s4g_gateway.profiles.senml.fast_encoders import MAX_TIME_NS, MIN_TIME_NS
+from s4g_gateway.profiles.senml.fast_encoders import MAX_TIME_NS, MIN_TIME_NS, time_to_wire_s
 
 __all__ = [
     "MAX_TIME_NS",
@@ -34,4 +34,5 @@ __all__ = [
     "compile_decoder",
     "compile_encoder",
     "scale_of",
+    "time_to_wire_s",
 ]

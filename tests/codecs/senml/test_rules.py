@@ -268,6 +268,25 @@ def test_what_cannot_be_written_is_refused(form):
         encode_pack([], form)
 
 
+def test_json_refuses_integers_beyond_64_bits():
+    record = Record(name="a", value=1.0, extensions=(("x", 2**70),))
+    with pytest.raises(EncodeError, match="64-bit"):
+        encode_pack([record], Format.JSON)
+    assert decode_pack(encode_pack([record], Format.CBOR), Format.CBOR)[0].extensions == (("x", 2.0**70),)
+
+
+def test_an_extension_nobody_can_hold_is_ignored():
+    data = b'[{"n":"a","v":1,"x":1e400}]'
+    with pytest.raises(SenmlDecodeError):  # no JSON number that a double holds
+        decode_pack(data, Format.JSON)
+    nan = bytes.fromhex("81a300616102016178f97e00")
+    assert decode_pack(nan, Format.CBOR) == (Record(name="a", value=1.0),)
+
+
+def test_quality_of_content_format_grammar_ends_at_its_numbers():
+    assert resolved({"n": "a", "vd": "AA", "ct": "65535"})[0].content_format == "65535"
+
+
 def test_xml_refuses_what_only_json_and_cbor_carry():
     for record in (
         Record(name="a\0", value=1.0),

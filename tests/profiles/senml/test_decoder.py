@@ -19,7 +19,9 @@ from s4g_gateway.profiles.senml import (
     ColumnDecoder,
     ColumnEncoder,
     Moment,
+    Scale,
     WireMember,
+    columns_of,
     compile_decoder,
     compile_encoder,
 )
@@ -206,3 +208,79 @@ def test_columns_give_moments():
     decoder = ColumnDecoder(columns, Format.CBOR)
     assert decoder.decode(data, NOW_NS) == Moment((1.5, None), (0, 2), NOW_NS, None)
     assert decoder.decode_all(data, NOW_NS) == ((Moment((1.5, None), (0, 2), NOW_NS, None),), ())
+
+
+FLOATS = DataSet("floats", (POWER, SOC, ENERGY, FACTOR, TEMPERATURE))
+FOREIGN = {
+    "PCC1/MMXU1.TotW": ("W", 1.5),
+    "ESS1/DSTO1.SocEffWhPct": ("%EL", 2.5),
+    "PCC1/MMTR1.SupWh": ("J", 3600.0),
+    "PCC1/MMXU1.TotPF": (None, 0.5),
+    "ESS1/STMP1.Tmp": ("Cel", 5),
+}
+
+
+def foreign(names, form, *, last=None):
+    records = [{"bt": 1.7e9}]
+    for name in names:
+        unit, value = FOREIGN[name]
+        records.append({"n": "s/" + name, "v": value, **({"u": unit} if unit else {})})
+    if last is not None:
+        records[-1]["v"] = last
+    return convert(orjson.dumps(records), Format.JSON, form)
+
+
+@pytest.mark.parametrize("form", Format)
+def test_shapes_that_change_from_pack_to_pack(form):
+    decoder = ColumnDecoder(columns_of(FLOATS, site="s"), form)
+    everything = list(FOREIGN)
+    expected = (1.5, 2.5, 1.0, 0.5, 5.0)
+    with_units = [name for name in everything if FOREIGN[name][0]]
+    for names in (
+        everything,
+        everything[::-1],
+        with_units,
+        everything,
+        with_units,
+        with_units[:2],
+        everything,
+    ):
+        data = foreign(names, form)
+        moment = decoder.decode(data, NOW_NS)
+        assert moment == decoder.decode_generally(data, NOW_NS)
+        assert moment.values == tuple(
+            v if n in names else None for n, v in zip(everything, expected, strict=True)
+        )
+        parsed = decoder._load(data)
+        assert decoder._foreign._read_columns(parsed, NOW_NS) is not None
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_number_no_double_holds_is_refused_whatever_the_way(form):
+    decoder = ColumnDecoder(columns_of(FLOATS, site="s"), form)
+    names = list(FOREIGN)
+    names.append(names.pop(1))  # the state of charge, last
+    assert decoder.decode(foreign(names, form, last=7), NOW_NS).values[1] == 7.0
+    with pytest.raises(SenmlDecodeError):
+        decoder.decode(foreign(names, form, last=1e308).replace(b"1e308", b"1e999").replace(b"1e+308", b"1e999")
+                       if form is not Format.CBOR
+                       else foreign(names, form, last=1.5)[:-2] + b"\x7e\x00", NOW_NS)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", Format)
+def test_our_layout_with_other_kinds_of_value(form):
+    switch = Column(base="s/", name="switch", value_type=ValueType.BOOLEAN)
+    count = Column(base="s/", name="count", value_type=ValueType.INTEGER)
+    scaled = Column(base="s/", name="steps", value_type=ValueType.INTEGER, scale=Scale(divisor=4.0))
+    columns = [switch, count, scaled]
+    encoder, decoder = ColumnEncoder(columns, form), ColumnDecoder(columns, form)
+    data = encoder.encode((True, 5, 3), (0, 0, 0), NOW_NS)
+    assert decoder.fast(data) == ((True, 5, 3), NOW_NS)
+    assert repr(decoder.decode(data, NOW_NS).values) == "(True, 5, 3)"
+    # an integer that became a fraction, as another sender might write it
+    fraction = ColumnEncoder(
+        [switch, Column(base="s/", name="count"), Column(base="s/", name="steps")], form
+    ).encode((True, 5.5, 3.0), (0, 0, 0), NOW_NS)
+    assert decoder.fast(fraction) is None
+    with pytest.raises(SenmlDecodeError, match="type integer"):
+        decoder.decode(fraction, NOW_NS)

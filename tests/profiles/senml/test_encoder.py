@@ -14,6 +14,7 @@ from s4g_gateway.profiles.senml import (
     ColumnEncoder,
     Scale,
     WireMember,
+    columns,
     columns_of,
     compile_encoder,
     scale_of,
@@ -263,3 +264,35 @@ def test_times_are_rounded_to_a_microsecond():
     for time_ns, expected in [(T_NS, T_S), (10**18 + 499, 1e9), (10**18 + 500, 1000000000.000001)]:
         (record,) = orjson.loads(encode([POWER], [1.0], time_ns=time_ns))
         assert record["bt"] == expected
+
+
+HEAD = "canonical,primary,multiplier,divisor,secondary\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("furlong,,1,1,\n", "'furlong' is no canonical unit"),
+        ("W,kW,1,1,\n", "'kW' is no primary"),
+        ("W,W,1,1,kWh\n", "'kWh' is no secondary unit of 'W'"),
+        ("W,W,1,1,\n", "no row for"),
+    ],
+)
+def test_a_broken_unit_map_is_refused(rows, message, monkeypatch):
+    monkeypatch.setattr(columns, "_data", lambda _file: HEAD + rows)
+    with pytest.raises(ProfileError, match=message):
+        columns._load_units()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([], "at least one"),
+        ([Column(base="s/", name="")], "no SenML name"),
+        ([Column(base="s/", name="a", unit="MW")], "no registered"),
+        ([Column(base="s/", name="a", scale=Scale(divisor=0.0))], "factor of 0"),
+    ],
+)
+def test_columns_are_checked(wrong, message):
+    with pytest.raises(ProfileError, match=message):
+        ColumnEncoder(wrong, Format.JSON)
