@@ -197,6 +197,15 @@ class Journal:
         return self._acknowledged + 1
 
     @property
+    def first_kept(self) -> int:
+        """The lowest sequence that has not been discarded or deleted; what lies before it is gone."""
+        return (
+            self._segments[0].first
+            if self._segments[0].records or not self._pending
+            else self._pending[0].sequence
+        )
+
+    @property
     def backlog(self) -> int:
         """Records kept and not acknowledged, those waiting in memory included."""
         stored = sum(self._unacknowledged(segment) for segment in self._segments)

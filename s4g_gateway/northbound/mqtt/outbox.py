@@ -161,6 +161,12 @@ class JournalledOutbox:
         """Returns the next message in order if it is at hand."""
         if self._backlog:
             return self._backlog.popleft()
+        first_kept = self._journal.first_kept
+        while self._recent and self._recent[0].sequence < first_kept:
+            # The journal has discarded it, and counted it as lost.
+            item = self._recent.popleft()
+            self._recent_bytes -= len(item.payload)
+            self._sent = max(self._sent, item.sequence)
         if not self._recent or self._recent[0].sequence > self._sent + 1:
             return None
         item = self._recent.popleft()

@@ -76,11 +76,26 @@ def values(message):
     return found
 
 
+def counted(messages, topic="s4g/v1/house/smx/smx-eb/pcc-meter"):
+    """Returns (number, time) of each Report that ``House.count`` published, as received."""
+    found = []
+    for message in messages:
+        if message.topic == topic:
+            base, moment = "", None
+            for record in json.loads(message.payload):
+                base = record.get("bn", base)
+                moment = record.get("bt", moment)
+                if base + record["n"] == "house/PCC1/MMXU1.TotW":
+                    found.append((int(record["v"]), record.get("t", moment)))
+    return found
+
+
 class House:
     """A site without devices: Reports are put in by hand, Controls are noted."""
 
     inverter, meter = INVERTER, METER
     values = staticmethod(values)
+    counted = staticmethod(counted)
 
     def __init__(self, state, *, data_sets=(INVERTER, METER, SECRET)):
         self.clock = SystemClock()
@@ -111,6 +126,10 @@ class House:
     def publish(self, data_set, *values, time_ns=None):
         moment = self.clock.wall_ns() if time_ns is None else time_ns
         self.database.publish(Report(data_set, tuple(values), (0,) * len(values), moment))
+
+    def count(self, number):
+        """Publishes a Report of the meter that carries a number."""
+        self.publish(METER, float(number), 230.5, time_ns=1_800_000_000_000_000_000 + number * 1_000_000)
 
     def publish_all(self):
         self.publish(INVERTER, 3000.0, -1500.0, 55.5, 1, "Fronius")
@@ -227,12 +246,15 @@ async def consume(broker):
 
 
 class Wire:
-    """A TCP proxy in front of the broker that can be cut, or left open without passing anything on."""
+    """A TCP proxy in front of the broker.
+
+    It can be cut, left open without passing anything on (``silent``), or keep back what the broker says (``deaf``).
+    """
 
     def __init__(self, port):
         self.target = port
         self.open = True
-        self.silent = False
+        self.silent = self.deaf = False
         self.pairs = []
 
     async def __aenter__(self):
@@ -251,7 +273,7 @@ class Wire:
         self.pairs.clear()
 
     def mend(self):
-        self.open, self.silent = True, False
+        self.open, self.silent, self.deaf = True, False, False
 
     async def _serve(self, reader, writer):
         if not self.open:
@@ -263,14 +285,17 @@ class Wire:
             writer.transport.abort()
             return
         self.pairs += [writer, back]
-        await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
+        await asyncio.gather(
+            self._pass(reader, back, lambda: self.silent),
+            self._pass(there, writer, lambda: self.silent or self.deaf),
+        )
 
-    async def _pass(self, reader, writer):
+    async def _pass(self, reader, writer, kept_back):
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if not self.silent:
+                if not kept_back():
                     writer.write(data)
-            writer.close()
+        writer.close()
 
 
 @pytest.fixture
