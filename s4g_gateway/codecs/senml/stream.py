@@ -254,11 +254,9 @@ class XmlStreamDecoder(StreamDecoder):
         if DOCTYPE in self._tail + data:
             raise SenmlDecodeError("a document type declaration; expected none")
         self._tail = (self._tail + data)[-len(DOCTYPE) :]
-        if self.finished and data.strip(_JSON_SPACE):
-            raise SenmlDecodeError("bytes after the end of the stream")
         target = self._target
         started = target.depth > 0
-        if data and not self.finished:
+        if data:
             try:
                 self._parser.feed(data)
             except etree.XMLSyntaxError as error:
@@ -270,6 +268,20 @@ class XmlStreamDecoder(StreamDecoder):
         if self._pending > self._limits.max_record_bytes:
             raise self._too_long()
         return records
+
+    def close(self) -> None:
+        """Ends the input, see ``StreamDecoder.close``.
+
+        Raises:
+            SenmlDecodeError: it stopped within a record, or the document does not end after its end tag.
+        """
+        if self.finished and not self._spent:
+            self._spent = True
+            try:
+                self._parser.close()
+            except etree.XMLSyntaxError as error:
+                raise SenmlDecodeError(f"no XML: {error}") from error
+        super().close()
 
     def _unfinished(self) -> bool:
         return self._loose or self._target.depth > 1

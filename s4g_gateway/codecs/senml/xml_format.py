@@ -67,6 +67,9 @@ class EventParser(Protocol):
     def feed(self, data: bytes) -> None:
         """Parses the next bytes, calling the target for each event."""
 
+    def close(self) -> object:
+        """Ends the document."""
+
 
 def event_parser(target: object) -> EventParser:
     """Returns a parser, as safe as that for packs, that hands its events to ``target`` and builds no tree."""

@@ -253,6 +253,19 @@ def test_an_endless_record_ends_at_the_limit(form, start, more):
         reader.feed(b"")
 
 
+@pytest.mark.parametrize("more", [b"<", b"<!--", b"<?x", b"&"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_markup_left_open_after_the_end_of_an_xml_stream(more, at_once):
+    data = SEEDS[Format.XML][0]
+    assert read_stream(Format.XML, [data + more] if at_once else [data, more]) is None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_comments_after_the_end_of_an_xml_stream(at_once):
+    data, more = SEEDS[Format.XML][0], b"<!-- done -->\n"
+    assert len(read_stream(Format.XML, [data + more] if at_once else [data, more])) == 1
+
+
 @pytest.mark.parametrize("form", Format)
 def test_a_stream_that_stops_within_a_record(form):
     data = SEEDS[form][0]
