@@ -90,7 +90,7 @@ def examples():
 
 
 @pytest.mark.parametrize("line", list(examples()))
-def test_examples_name_commands_and_options_that_exist(line):
+def test_examples_name_commands_and_options_that_exist(line, monkeypatch):
     words = shlex.split(line)[1:]
     command, context = s4g, click.Context(s4g, info_name="s4g")
     while isinstance(command, click.Group):
@@ -103,7 +103,7 @@ def test_examples_name_commands_and_options_that_exist(line):
     # files in examples need not exist; everything else must be right
     for parameter in command.params:
         if isinstance(parameter.type, click.Path | click.File):
-            parameter.type = click.STRING
+            monkeypatch.setattr(parameter, "type", click.STRING)
     with command.make_context(command.name, words, parent=context):
         pass
 
