@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,13 +39,18 @@ class JsonLinesAuditLog:
         """Appends one decision; a disk that refuses is logged once and stops no control."""
         time_ns = event.get("time_ns")
         stamp = {"time": isoformat(time_ns)} if isinstance(time_ns, int) else {}
-        line = orjson.dumps({**stamp, **event}, option=orjson.OPT_APPEND_NEWLINE)
+        line = _line({**stamp, **event})
         try:
             if self._descriptor < 0:
                 self._open()
             if self._size and self._size + len(line) > self._max_bytes:
                 self._rotate()
-            os.write(self._descriptor, line)
+            written = os.write(self._descriptor, line)
+            if written < len(line):
+                # A disk that fills up takes a part; the next line must not be glued to it.
+                os.close(self._descriptor)
+                self._descriptor = -1
+                raise OSError(f"{written} of {len(line)} bytes written")
         except OSError as error:
             if not self._broken:
                 _LOG.error("audit log cannot be written", path=str(self._path), error=str(error))
@@ -62,8 +68,10 @@ class JsonLinesAuditLog:
             self._descriptor = -1
 
     def _open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.fstat(self._descriptor).st_size
+        if self._size and os.pread(self._descriptor, 1, self._size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
 
     def _rotate(self) -> None:
         self.close()
@@ -73,3 +81,11 @@ class JsonLinesAuditLog:
                 older.replace(self._path.with_name(f"{self._path.name}.{number + 1}"))
         self._path.replace(self._path.with_name(f"{self._path.name}.1"))
         self._open()
+
+
+def _line(event: Mapping[str, object]) -> bytes:
+    try:
+        return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # An integer beyond 64 bits, a text that is no Unicode: rare, and no reason to lose a decision.
+        return json.dumps(event, default=repr).encode() + b"\n"

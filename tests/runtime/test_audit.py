@@ -1,5 +1,7 @@
 import json
+import os
 
+from s4g_gateway.runtime import audit as audit_module
 from s4g_gateway.runtime.audit import JsonLinesAuditLog
 
 
@@ -41,3 +43,30 @@ def test_a_disk_that_refuses_stops_nothing_and_recovers(tmp_path):
     log.record({"number": 2})
     log.close()
     assert json.loads((missing / "audit.jsonl").read_text()) == {"number": 2}
+
+
+def test_a_line_torn_by_a_full_disk_or_a_power_cut_spoils_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b'{"number":0}\n{"num')
+    log = JsonLinesAuditLog(path)
+    log.record({"number": 1})
+    real = os.write
+    with monkeypatch.context() as full:
+        full.setattr(audit_module.os, "write", lambda descriptor, data: real(descriptor, data[:5]))
+        log.record({"number": 2})
+    log.record({"number": 3})
+    log.close()
+    lines = path.read_bytes().splitlines()
+    assert [line for line in lines if line.endswith(b"}")] == [
+        b'{"number":0}',
+        b'{"number":1}',
+        b'{"number":3}',
+    ]
+
+
+def test_what_json_libraries_disagree_on_is_written_all_the_same(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    log = JsonLinesAuditLog(path)
+    log.record({"value": 10**30, "name": "\ud800"})
+    log.close()
+    assert json.loads(path.read_text()) == {"value": 10**30, "name": "\ud800"}

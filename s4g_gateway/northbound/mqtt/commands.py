@@ -36,6 +36,8 @@ from s4g_gateway.runtime.contract import Services
 from s4g_gateway.security import Principal
 
 _WHOLE = (ValueType.INTEGER, ValueType.ENUMERATED)
+# Beyond this a double is no exact integer any more, and no device has such a state.
+_EXACT = 2.0**53
 # A start further ahead than this is one that was meant; below it is the time of sending.
 _AHEAD_S = 1.0
 _TOLD_LIMIT = 1000
@@ -153,7 +155,7 @@ def canonical_value(record: Record, point: ControlPoint | None) -> Value:
                 raise CommandError(f"{record.name}: found unit {record.unit!r}, expected {column.unit!r}")
             exact = exact * unit.scale + unit.offset
         value = float(exact * Fraction(column.scale.divisor) / Fraction(column.scale.multiplier))
-    if point.value_type in _WHOLE and isinstance(value, float) and value.is_integer():
+    if point.value_type in _WHOLE and float(value).is_integer() and abs(value) < _EXACT:
         return int(value)
     return value
 
