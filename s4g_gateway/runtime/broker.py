@@ -1,15 +1,19 @@
 """The embedded event broker: a child process on loopback, started, watched and restarted.
 
 An installed ``nats-server`` or ``mosquitto`` is preferred; else the ``nats-server`` that the extra ``broker`` brings
-is used. NATS serves MQTT 3.1.1 (its listener keeps sessions and retained messages in JetStream).
+is used. NATS serves MQTT 3.1.1 (its listener keeps sessions and retained messages in JetStream). What either
+keeps for subscribers that are away is bounded in size and ends after a day.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import json
+import os
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -26,6 +30,10 @@ START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 FIRST_BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
+START_ATTEMPTS = 3
+LOG_BYTES = 5_000_000
+STORE_BYTES = 1 << 30
+_PR_SET_PDEATHSIG = 1
 _LOG = structlog.get_logger("broker")
 
 
@@ -85,6 +93,7 @@ class EmbeddedBroker:
     def __init__(self, directory: Path, *, kind: BrokerKind | None = None, port: int = 0) -> None:
         self.kind, self._program = find_broker(kind)
         self._directory = directory
+        self._chooses_port = port == 0
         self.port = port or free_port()
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -116,7 +125,15 @@ class EmbeddedBroker:
             TransientError: it does not within 15 s, or it ended.
         """
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await self._spawn()
+        for attempt in range(START_ATTEMPTS):
+            try:
+                await self._spawn()
+                break
+            except TransientError:
+                # Somebody may have taken the free port in between.
+                if not self._chooses_port or attempt == START_ATTEMPTS - 1:
+                    raise
+                self.port = free_port()
         self._watching = asyncio.create_task(self._watch(), name="embedded broker")
 
     async def stop(self) -> None:
@@ -139,15 +156,25 @@ class EmbeddedBroker:
 
     async def _spawn(self) -> None:
         arguments = _COMMANDS[self.kind](self._directory, self.port)
-        with (self._directory / "broker.log").open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                str(self._program), *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output
-            )
+        log = self._directory / "broker.log"
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name("broker.log.1"))
+        try:
+            with log.open("ab") as output:
+                self._process = await asyncio.create_subprocess_exec(
+                    str(self._program),
+                    *arguments,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    preexec_fn=_die_with_parent,
+                )
+        except OSError as error:
+            raise TransientError(f"{self._program} cannot be run: {error}") from error
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while not await self._listens():
                     if self._process.returncode is not None:
-                        log = self._directory / "broker.log"
                         raise TransientError(
                             f"{self._program.name} ended with {self._process.returncode}; see {log}"
                         )
@@ -183,6 +210,15 @@ class EmbeddedBroker:
                 _LOG.error("broker does not start", error=str(error))
 
 
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent() -> None:
+    # One call and nothing else between fork and exec. A gateway killed with -9 must not leave a broker behind
+    # that holds port and store.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def _nats(directory: Path, port: int) -> list[str]:
     path = directory / "nats.conf"
     # JSON is a subset of the NATS configuration language, and it quotes paths
@@ -191,8 +227,16 @@ def _nats(directory: Path, port: int) -> list[str]:
             {
                 "server_name": "s4g-embedded",
                 "listen": f"127.0.0.1:{free_port()}",
-                "jetstream": {"store_dir": str(directory / "jetstream")},
-                "mqtt": {"listen": f"127.0.0.1:{port}", "max_ack_pending": 1000},
+                "jetstream": {
+                    "store_dir": str(directory / "jetstream"),
+                    "max_file_store": STORE_BYTES,
+                    "max_memory_store": STORE_BYTES // 16,
+                },
+                "mqtt": {
+                    "listen": f"127.0.0.1:{port}",
+                    "max_ack_pending": 1000,
+                    "consumer_inactive_threshold": "24h",
+                },
             }
         )
     )
@@ -204,13 +248,19 @@ def _mosquitto(directory: Path, port: int) -> list[str]:
     lines = (
         f"listener {port} 127.0.0.1",
         "allow_anonymous true",
+        # started by root it would become another user, who may not write here
+        *(["user root"] if os.geteuid() == 0 else []),
         "persistence true",
         f"persistence_location {directory}/",
+        "autosave_interval 60",
+        "persistent_client_expiration 1d",
         "set_tcp_nodelay true",
         # a backlog after an outage comes faster than subscribers take it
         "max_queued_messages 100000",
         "max_inflight_messages 1000",
         "log_dest stdout",
+        "log_type error",
+        "log_type warning",
     )
     path.write_text("\n".join(lines) + "\n")
     return ["-c", str(path)]
