@@ -90,6 +90,12 @@ class Socket(asyncio.Protocol):
         self.server.sockets[self.link] = self
 
     def data_received(self, data: bytes) -> None:
+        # c104's master misses an answer that arrives before it has begun to wait; a device takes longer than that
+        asyncio.get_running_loop().call_later(0.01, self._take, data)
+
+    def _take(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         self.server.outstation.receive_data(self.link, data, time.monotonic(), time.time_ns())
         self.server.settle()
 
@@ -189,8 +195,7 @@ async def test_c104_reads_our_outstation(stocked: Any) -> None:
         assert await master.ask("take", count=1) == [[20, "M_IT_NA_1", "REQUESTED_BY_GENERAL_COUNTER", 77]]
         assert await master.ask("read", ioa=16) is True
         assert await master.ask("take", count=1) == [[16, "M_ME_NC_1", "REQUEST", 0.5]]
-        # c104 2.2.1 was once seen to miss the answer to a request on a busy machine, so it may ask again
-        assert await master.ask("clock") is True or await master.ask("clock") is True
+        assert await master.ask("clock") is True
         assert await master.ask("test") is True
         clock = [event for event in server.events if isinstance(event, ClockSynchronised)][-1]
         assert abs(clock.time.time_ns - clock.received_ns) < 5 * 10**9
