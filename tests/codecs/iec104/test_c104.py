@@ -90,8 +90,12 @@ class Socket(asyncio.Protocol):
         self.server.sockets[self.link] = self
 
     def data_received(self, data: bytes) -> None:
-        # c104's master misses an answer that arrives before it has begun to wait; a device takes longer than that
-        asyncio.get_running_loop().call_later(0.01, self._take, data)
+        # c104's master misses an answer that arrives before it has begun to wait; a device takes longer than that;
+        # requests are I-frames, acknowledgements go through at once
+        if data[2] & 1:
+            self._take(data)
+        else:
+            asyncio.get_running_loop().call_later(0.01, self._take, data)
 
     def _take(self, data: bytes) -> None:
         if self.transport.is_closing():
