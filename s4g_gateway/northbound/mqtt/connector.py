@@ -132,6 +132,7 @@ class MqttConnector:
             journal,
             services.counters,
             window=self.config.inflight,
+            max_bytes=self.config.max_message_bytes,
             content_type=self._form.media_type,
             log=services.log,
         )

@@ -60,6 +60,7 @@ class JournalledOutbox:
         journal: open; used by this outbox alone.
         counters: published_total, drained_total, refused_total.
         window: most messages sent and not yet acknowledged.
+        max_bytes: largest payload; a larger one is refused and logged once per topic.
         content_type: media type, told where the broker speaks MQTT 5.
         log: of the connector.
     """
@@ -70,12 +71,14 @@ class JournalledOutbox:
         counters: Counters,
         *,
         window: int,
+        max_bytes: int,
         content_type: str,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self._journal = journal
         self._counters = counters
         self._window = window
+        self._max_bytes = max_bytes
         self._properties = PublishProperties(content_type)
         self._log = log
         # The newest messages without a hole between them; older ones are in the journal only.
@@ -95,6 +98,10 @@ class JournalledOutbox:
 
     def put(self, topic: str, payload: bytes, *, retain: bool) -> None:
         """Journals one message and sends it, or leaves it to ``run`` where others come first."""
+        if len(payload) > self._max_bytes:
+            # A broker that closes the connection on it would do so again after every reconnection.
+            self._refuse(topic, f"{len(payload)} bytes, more than max_message_bytes = {self._max_bytes}")
+            return
         sequence = self._journal.append(topic, payload)
         item = Item(self._journal.stream, sequence, topic, payload, retain)
         client = self._client
@@ -204,7 +211,7 @@ class JournalledOutbox:
         self._unacknowledged.append(item)
         limit = client.maximum_packet_bytes
         if limit and len(item.payload) + len(item.topic) + 200 > limit:
-            self._refuse(item, f"larger than the broker's limit of {limit} bytes")
+            self._refuse(item.topic, f"larger than the broker's limit of {limit} bytes")
             self._settle(item)
             return
         packet = client.send(item.topic, item.payload, retain=item.retain, properties=properties)
@@ -221,7 +228,7 @@ class JournalledOutbox:
             self._wake.set()
             return
         if reason >= _FAILED:
-            self._refuse(item, f"reason code {reason:#04x}")
+            self._refuse(item.topic, f"reason code {reason:#04x}")
         else:
             self._counters.add("published_total")
         self._settle(item)
@@ -236,11 +243,11 @@ class JournalledOutbox:
         if last:
             self._journal.acknowledge(last)
 
-    def _refuse(self, item: Item, reason: str) -> None:
+    def _refuse(self, topic: str, reason: str) -> None:
         self._counters.add("refused_total")
-        if item.topic not in self._refused:
-            self._refused.add(item.topic)
-            self._log.error("broker refuses topic", topic=item.topic, reason=reason)
+        if topic not in self._refused:
+            self._refused.add(topic)
+            self._log.error("message cannot be delivered", topic=topic, reason=reason)
 
 
 class DirectOutbox:

@@ -3,6 +3,7 @@
 import json
 
 import cbor2
+import structlog.testing
 from lxml import etree
 
 from s4g_gateway.model import DataSet, Member, ObjectReference
@@ -185,6 +186,24 @@ async def test_starts_without_a_broker_and_resumes_when_it_comes(house, broker, 
         wire.mend()
         message = await consumer.message(f"{NODE}/smx-eb/inverter-103")
         assert house.values(message)["house/PV1/MMXU1.TotW"] == 3000.0
+
+
+async def test_message_beyond_the_limit_is_refused_once_in_the_log_and_holds_up_nothing(
+    house, broker, consume
+):
+    consumer = await consume(f"{NODE}/smx-eb/+")
+    with structlog.testing.capture_logs() as logs:
+        async with house.running(broker.url, max_message_bytes=1000):
+            for number in range(2):
+                house.publish(house.inverter, float(number), 0.0, 0.0, 1, "x" * 2000)
+            house.publish_all()
+            topic = f"{NODE}/smx-eb/inverter-103"
+            await house.until(
+                lambda: any(b"Fronius" in m.payload for m in consumer.received if m.topic == topic)
+            )
+            assert house.counters.values["refused_total"] >= 2
+    refused = [entry["topic"] for entry in logs if entry["event"] == "message cannot be delivered"]
+    assert sorted(refused) == sorted(set(refused))
 
 
 def test_topic_names_are_unique_and_never_those_of_messages():
