@@ -1,7 +1,7 @@
 """The embedded event broker: a child process on loopback, started, watched and restarted.
 
-An installed ``nats-server`` or ``mosquitto`` is preferred; else the ``nats-server`` that the extra ``broker`` brings
-is used. NATS serves MQTT 3.1.1 (its listener keeps sessions and retained messages in JetStream). What either
+An installed ``nats-server`` is preferred, then the one that the extra ``broker`` brings, then an installed
+``mosquitto``. NATS serves MQTT 3.1.1 (its listener keeps sessions and retained messages in JetStream). What either
 keeps for subscribers that are away is bounded in size and ends after a day.
 """
 
@@ -48,7 +48,7 @@ def find_broker(kind: BrokerKind | None = None) -> tuple[BrokerKind, Path]:
     """Finds a broker's program.
 
     Args:
-        kind: the one wanted; None takes an installed one first, then the one from the extra ``broker``.
+        kind: the one wanted; None takes NATS where it is found, else Mosquitto.
 
     Returns:
         What it is and where.
