@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ class _Loader:
         if site:
             self.roles(site, supplied)
         complete = len(self.problems) == before
+        policy = self.policy(site)
         northbound = self.connectors(
             document,
             "northbound",
@@ -109,8 +111,8 @@ class _Loader:
             ),
             names,
             create=complete,
+            policy=policy,
         )
-        policy = self.policy(site)
         if self.problems or site is None:
             raise ConfigError(self.problems)
         return SiteConfig(
@@ -148,12 +150,18 @@ class _Loader:
         names: dict[str, str],
         *,
         create: bool = True,
+        policy: AccessPolicy | None = None,
     ) -> tuple[ConnectorEntry, ...]:
         tables = document.get(section, [])
         entries = []
+        # A device knows nothing of the rest of its site.
+        surroundings = "" if policy is None else _surroundings(context, policy)
         for position, table in enumerate(tables if isinstance(tables, list) else []):
             if isinstance(table, dict):
-                entry = self.connector(f"{section}[{position}]", table, group, context, names, create=create)
+                key = f"{section}[{position}]"
+                entry = self.connector(
+                    key, table, group, context, names, surroundings=surroundings, create=create
+                )
                 if entry is not None:
                     entries.append(entry)
         return tuple(entries)
@@ -166,6 +174,7 @@ class _Loader:
         context: SiteContext,
         names: dict[str, str],
         *,
+        surroundings: str,
         create: bool,
     ) -> ConnectorEntry | None:
         kind = self.kind(key, table.get("type"), group)
@@ -181,11 +190,13 @@ class _Loader:
         fingerprint = _fingerprint(table, context)
         if self.running is not None:
             for old in (*self.running.southbound, *self.running.northbound):
-                if old.name == name and old.fingerprint == fingerprint:
+                known = (old.name, old.fingerprint, old.surroundings)
+                if known == (name, fingerprint, surroundings):
                     return old
         config = build_table({k: v for k, v in table.items() if k not in COMMON_KEYS}, kind.config)
+        make = partial(kind.create, name, config, context)
         try:
-            connector = kind.create(name, config, context)
+            connector = make()
         except ConfigError as error:
             for problem in error.problems:
                 self.problems.append(_placed(problem, str(self.path), key))
@@ -197,6 +208,8 @@ class _Loader:
             config=config,
             connector=connector,
             fingerprint=fingerprint,
+            surroundings=surroundings,
+            create_again=make,
         )
 
     def kind(self, key: str, name: object, group: str) -> ConnectorType[Any] | None:
@@ -269,11 +282,17 @@ def _placed(problem: Problem, file: str, key: str) -> Problem:
     )
 
 
-def _fingerprint(table: Mapping[str, Any], context: SiteContext) -> str:
-    digest = hashlib.sha256(repr((table, context.site, sorted(context.roles.items()))).encode())
+def _surroundings(context: SiteContext, policy: AccessPolicy) -> str:
+    rules = [(sorted(rule.roles), sorted(rule.actions), rule.references) for rule in policy.rules]
+    digest = hashlib.sha256(repr((sorted(context.roles.items()), context.controls, rules)).encode())
     for part in context.supplied:
         # A north-bound connector is compiled over the DataSets themselves: other objects, other connector.
         digest.update(str(id(part.data_set)).encode())
+    return digest.hexdigest()
+
+
+def _fingerprint(table: Mapping[str, Any], context: SiteContext) -> str:
+    digest = hashlib.sha256(repr((table, context.site)).encode())
     for text in _texts(table):
         file = context.directory / text
         if len(text) < 1024 and "\0" not in text and file.is_file():

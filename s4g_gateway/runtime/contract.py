@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import structlog
 
@@ -144,6 +144,34 @@ class NorthboundConnector(Protocol):
 
     async def run(self, services: Services) -> None:
         """Serves its consumers until cancelled; reads and controls only through ``services.database``."""
+        ...
+
+
+@runtime_checkable
+class AdoptingConnector(NorthboundConnector, Protocol):
+    """A north-bound connector that outlives a reload of the devices behind it; others are restarted."""
+
+    def adopt(self, successor: Self) -> None:
+        """Goes on as what ``successor`` is, without losing a peer.
+
+        Called when the connector's own table and files are as before, and DataSets, controls, roles or access
+        policy of the site are not. It is called in the event loop while ``run`` runs, at whichever of its awaits,
+        and must be quick and must not block. By then the database holds the points and the policy of the new
+        configuration, and no Report of a new or changed device has come yet; so what a connector subscribes anew
+        here misses nothing. The DataSet of an untouched device is the same object as before, that of a changed
+        one is another object even where all its members are equal. Views and subscriptions made earlier may lead
+        to points that are gone: all of them are to be made anew, also those of untouched DataSets.
+
+        From then on, and if ``run`` is started anew, the connector serves the adopted configuration. A reload that
+        fails later is rolled back by another ``adopt``, whose successor is of the old configuration; so it is
+        after a refusal.
+
+        Args:
+            successor: made by ``create`` from the same table and the new site; never runs, and may be plundered.
+
+        Raises:
+            GatewayError: it cannot go on so; the reload is rolled back. The connector still runs, as before.
+        """
         ...
 
 

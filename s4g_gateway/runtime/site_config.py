@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -67,6 +67,8 @@ class ConnectorEntry:
         config: its configuration object.
         connector: what ``create`` made.
         fingerprint: changes whenever its table or a file it names changes.
+        surroundings: changes whenever what it can see of the rest of the site changes.
+        create_again: makes another connector of the same configuration; raises what ``create`` raises.
     """
 
     name: str
@@ -75,6 +77,8 @@ class ConnectorEntry:
     config: Any
     connector: Any
     fingerprint: str
+    surroundings: str
+    create_again: Callable[[], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

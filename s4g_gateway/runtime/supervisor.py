@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from s4g_gateway.errors import AdapterError, GatewayError
+from s4g_gateway.errors import AdapterError, ConfigError, GatewayError
 from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.audit import JsonLinesAuditLog
 from s4g_gateway.runtime.clock import Clock, SystemClock
 from s4g_gateway.runtime.config import ConnectorEntry, SiteConfig, load_site
-from s4g_gateway.runtime.contract import Counters, Services
+from s4g_gateway.runtime.contract import AdoptingConnector, Counters, Services
 from s4g_gateway.runtime.database import RealTimeDatabase
 from s4g_gateway.runtime.ledger import SqliteCommandLedger
 from s4g_gateway.security import Principal
@@ -96,6 +97,10 @@ class _Running:
     @property
     def section(self) -> str:
         return self.entry.key.partition("[")[0]
+
+
+def _can_adopt(running: _Running) -> bool:
+    return running.state is ConnectorState.RUNNING and isinstance(running.entry.connector, AdoptingConnector)
 
 
 class Site:
@@ -183,16 +188,38 @@ class Site:
             new = await asyncio.to_thread(load_site, old.path, old)
             if new.site.name != old.site.name or new.state_directory != old.state_directory:
                 raise AdapterError("name and state_directory of a running site cannot change; restart it")
-            failed = await self._change(new)
+            # A connector whose own table is as before goes on as its successor, if it knows how to.
+            successors = {
+                entry.name: entry.connector
+                for entry in new.northbound
+                if (running := self._running.get(entry.name)) is not None
+                and running.entry is not entry
+                and running.entry.fingerprint == entry.fingerprint
+                and _can_adopt(running)
+            }
+            failed = await self._change(new, successors)
             if failed:
-                await self._change(old)
+                await self._go_back(old, tuple(successors))
                 raise AdapterError(f"reload rolled back: {failed}")
-            _LOG.info("site reloaded", site=new.site.name)
+            _LOG.info("site reloaded", site=new.site.name, adopted=len(successors))
 
-    async def _change(self, new: SiteConfig) -> str:
-        """Goes over to a configuration; returns why a new connector failed, empty if none did."""
+    async def _change(self, new: SiteConfig, successors: Mapping[str, Any], *, back: bool = False) -> str:
+        """Goes over to a configuration.
+
+        Args:
+            new: the configuration.
+            successors: what running north-bound connectors of these names are to adopt.
+            back: whether this is a rollback, which nothing stops any more.
+
+        Returns:
+            Why a connector failed; empty if none did.
+        """
         keep = {id(entry) for entry in (*new.southbound, *new.northbound)}
-        gone = [running for running in self._running.values() if id(running.entry) not in keep]
+        gone = [
+            running
+            for running in self._running.values()
+            if running.entry.name not in successors and id(running.entry) not in keep
+        ]
         for section in ("northbound", "southbound"):
             await self._stop(section, gone)
         for running in gone:
@@ -200,13 +227,76 @@ class Site:
         self.config = new
         self.database.policy = self.arbitration.policy = new.policy
         self.arbitration.validity_s = new.site.setpoint_validity_s
+        # From here to the end of the adoptions nothing waits, so no new device has said anything yet.
         fresh = self._start(entry for entry in new.southbound if entry.name not in self._running)
-        fresh += self._start(entry for entry in new.northbound if entry.name not in self._running)
-        if fresh:
+        failures: list[str] = []
+        adopted: list[tuple[_Running, int]] = []
+        restarted: list[ConnectorEntry] = []
+        for entry in new.northbound:
+            if entry.name not in successors:
+                continue
+            running, successor = self._running[entry.name], successors[entry.name]
+            if running.state is ConnectorState.RUNNING:
+                failure = self._adopt(running, entry, successor)
+                if not failure:
+                    adopted.append((running, running.restarts))
+                    continue
+                failures.append(f"{entry.name}: {failure}")
+            restarted.append(replace(entry, connector=successor))
+        if failures and not back:
+            return "; ".join(failures)
+        await self._stop("northbound", [self._running.pop(entry.name) for entry in restarted])
+        for entry in restarted:
+            self._keep(entry)
+        fresh += self._start(entry for entry in self.config.northbound if entry.name not in self._running)
+        if fresh or adopted:
             await asyncio.sleep(SETTLE_S)
-        return "; ".join(
-            f"{running.entry.name}: {running.last_error}" for running in fresh if running.last_error
-        )
+        failures += [
+            f"{running.entry.name}: {running.last_error}"
+            for running, restarts in (*((running, 0) for running in fresh), *adopted)
+            if running.restarts > restarts
+        ]
+        return "; ".join(failures)
+
+    def _adopt(self, running: _Running, entry: ConnectorEntry, successor: Any) -> str:
+        """Lets a running connector go on as its successor; returns why it refused, empty if it did not."""
+        connector = running.entry.connector
+        try:
+            connector.adopt(successor)
+        except GatewayError as error:
+            return str(error) or repr(error)
+        except Exception as error:  # noqa: BLE001 - a connector's bug must not end in half a reload
+            _LOG.exception("connector crashed", connector=entry.name)
+            return repr(error)
+        running.entry = entry if entry.connector is connector else replace(entry, connector=connector)
+        self._keep(running.entry)
+        return ""
+
+    def _keep(self, entry: ConnectorEntry) -> None:
+        """Puts an entry in the place of the one of its name."""
+        northbound = tuple(entry if old.name == entry.name else old for old in self.config.northbound)
+        if northbound != self.config.northbound:
+            self.config = replace(self.config, northbound=northbound)
+
+    async def _go_back(self, old: SiteConfig, names: Iterable[str]) -> None:
+        """Goes back to the configuration before.
+
+        Args:
+            old: that configuration.
+            names: north-bound connectors that may have adopted another one.
+        """
+        successors = {}
+        for entry in [entry for entry in old.northbound if entry.name in names]:
+            try:
+                successors[entry.name] = await asyncio.to_thread(entry.create_again)
+            except ConfigError as error:
+                # Such as a certificate that is gone since: better without it than with the wrong points.
+                _LOG.error("connector cannot be put back", connector=entry.name, error=str(error))
+                others = tuple(other for other in old.northbound if other is not entry)
+                old = replace(old, northbound=others)
+        failed = await self._change(old, successors, back=True)
+        if failed:
+            _LOG.error("connectors failed after the rollback", error=failed)
 
     def _start(self, entries: Iterable[ConnectorEntry]) -> list[_Running]:
         started = []
