@@ -16,7 +16,7 @@ from s4g_gateway.profiles.modbus.answers import (
     Answer,
     Exchange,
 )
-from s4g_gateway.profiles.modbus.reads import Read, Write
+from s4g_gateway.profiles.modbus.reads import Read, Wait, Write
 from s4g_gateway.runtime.contract import Services
 from s4g_gateway.southbound.modbus_bus import ModbusBus
 from s4g_gateway.southbound.modbus_device import BoundDevice, ModbusDevice
@@ -268,6 +268,10 @@ class DevicePoller:
             step = next(exchange)
             while True:
                 has_written = has_written or isinstance(step, Write)
+                if isinstance(step, Wait):
+                    await asyncio.sleep(step.duration_s)
+                    step = exchange.send(Answer())
+                    continue
                 step = exchange.send(_reached(await self._bus.request_now(self._unit_id, step)))
         except StopIteration as end:
             answer: ControlAnswer = end.value

@@ -5,7 +5,7 @@
 
 from s4g_gateway.profiles.modbus.answers import Answer, Exchange
 from s4g_gateway.profiles.modbus.decoder import ReportDecoder
-from s4g_gateway.profiles.modbus.reads import Function, Read, Span, Write, plan_reads
+from s4g_gateway.profiles.modbus.reads import Function, Read, Span, Step, Wait, Write, plan_reads
 from s4g_gateway.profiles.modbus.table import RegisterTable, load_table, parse_table
 from s4g_gateway.profiles.modbus.table_device import TableDevice, build_table_device, operate_table
 
@@ -17,7 +17,9 @@ __all__ = [
     "RegisterTable",
     "ReportDecoder",
     "Span",
+    "Step",
     "TableDevice",
+    "Wait",
     "Write",
     "build_table_device",
     "load_table",

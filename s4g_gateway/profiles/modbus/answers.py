@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from s4g_gateway.model import AddCause, ControlAnswer, refused
-from s4g_gateway.profiles.modbus.reads import Read, Write
+from s4g_gateway.profiles.modbus.reads import Step
 
 ILLEGAL_DATA_ADDRESS = 2
 GATEWAY_PATH_UNAVAILABLE = 10
@@ -41,7 +41,8 @@ class Answer:
     exception: int = 0
 
 
-Exchange = Generator[Read | Write, Answer, ControlAnswer]
+# A Wait is answered with an empty Answer.
+Exchange = Generator[Step, Answer, ControlAnswer]
 
 
 def refusal(exception: int, what: str) -> ControlAnswer:

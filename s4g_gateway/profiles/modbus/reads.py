@@ -63,6 +63,20 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Time that a device needs before it is asked again.
+
+    Attributes:
+        duration_s: > 0.
+    """
+
+    duration_s: float
+
+
+Step = Read | Write | Wait
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """Registers that belong together: a value, or a model whose values and scale factors must agree.
 

@@ -9,24 +9,18 @@ their definitions.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from s4g_gateway.errors import EncodeError
-from s4g_gateway.model import ACCEPTED, AddCause, ControlAnswer, refused
+from s4g_gateway.model import ACCEPTED, AddCause, refused
 from s4g_gateway.model import Value as CanonicalValue
-from s4g_gateway.profiles.modbus.answers import Answer, Exchange, refusal
-from s4g_gateway.profiles.modbus.reads import Read, Write
+from s4g_gateway.profiles.modbus.answers import Exchange
 from s4g_gateway.profiles.sunspec.binding import BoundControl, SunspecBinding
-from s4g_gateway.profiles.sunspec.layout import (
-    Layout,
-    LayoutPoint,
-    decode_model,
-    scaled,
-    unscaled,
-)
+from s4g_gateway.profiles.sunspec.layout import scaled, unscaled
 from s4g_gateway.profiles.sunspec.mapping import ControlMapping
-from s4g_gateway.profiles.sunspec.point_types import Value, pack
+from s4g_gateway.profiles.sunspec.model_access import ModelAccess, RefusedError, Steps
+from s4g_gateway.profiles.sunspec.point_types import Value
 
 _STORAGE_LIMITS_ON = 3
 _OVER_EXCITED, _UNDER_EXCITED = 0, 1
@@ -41,18 +35,12 @@ class ControlMemory:
     Attributes:
         is_over_excited: by reference of the power factor: the excitation chosen for it.
         charge_source: ChaGriSet as found before the gateway first changed it.
+        functions: by reference of a function: the raw values to go back to when a request for a time ends.
     """
 
     is_over_excited: dict[str, bool] = field(default_factory=dict)
     charge_source: int | None = None
-
-
-class _RefusedError(Exception):
-    """Ends a recipe; carries the answer."""
-
-    def __init__(self, answer: ControlAnswer) -> None:
-        super().__init__(answer.detail)
-        self.answer = answer
+    functions: dict[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 def operate(
@@ -62,6 +50,7 @@ def operate(
     *,
     memory: ControlMemory,
     remaining_s: float | None = None,
+    extra: Mapping[str, Value] | None = None,
 ) -> Exchange:
     """Carries out a set-point or command.
 
@@ -71,6 +60,7 @@ def operate(
         value: ctlVal; None gives the device back to its own rule.
         memory: what earlier Controls left.
         remaining_s: how long the set-point holds; written to the device's reversion timer where it has one.
+        extra: raw values of other points of the model, written and confirmed along with a set-point.
 
     Yields:
         Reads and Writes; to be sent an Answer to each.
@@ -85,17 +75,15 @@ def operate(
         return refused(
             AddCause.NOT_SUPPORTED, f"the device lacks the model for {control.mapped.file.title.lower()}"
         )
-    recipe = _Recipe(binding, control, control.model.layout, memory, remaining_s)
+    access = ModelAccess(control.model.layout, control.model.address, binding.max_registers)
+    recipe = _Recipe(binding, control, access, memory, remaining_s=remaining_s, extra=extra or {})
     try:
         yield from recipe.run(value)
-    except _RefusedError as error:
+    except RefusedError as error:
         return error.answer
     except EncodeError as error:
         return refused(AddCause.NOT_SUPPORTED, str(error))
     return ACCEPTED
-
-
-Steps = Generator[Read | Write, Answer, None]
 
 
 class _Recipe:
@@ -103,21 +91,34 @@ class _Recipe:
         self,
         binding: SunspecBinding,
         control: BoundControl,
-        layout: Layout,
+        access: ModelAccess,
         memory: ControlMemory,
+        *,
         remaining_s: float | None,
+        extra: Mapping[str, Value],
     ) -> None:
         self._binding = binding
         self._mapped = control.mapped
         self._row: ControlMapping = control.mapped.row
-        self._layout = layout
+        self._access = access
+        self._layout = access.layout
         self._base = control.model.address if control.model is not None else 0
         self._memory = memory
         self._remaining_s = remaining_s
-        self._found: Mapping[str, Value] = {}
+        self._extra = extra
+
+    @property
+    def _found(self) -> Mapping[str, Value]:
+        return self._access.found
+
+    def _write(self, wanted: Mapping[str, Value]) -> Steps:
+        return self._access.write(wanted)
+
+    def _confirm(self, wanted: Mapping[str, Value]) -> Steps:
+        return self._access.confirm(wanted, ignore=(self._row.reversion,))
 
     def run(self, value: CanonicalValue) -> Steps:
-        self._found = yield from self._read_model()
+        yield from self._access.read()
         if self._mapped.is_excitation:
             yield from self._choose_excitation(bool(value))
         elif self._row.recipe == "storage-window":
@@ -146,9 +147,9 @@ class _Recipe:
         power_w = _number(value)
         limit_w = scaled(self._layout, "WChaMax", self._found)
         if not isinstance(limit_w, int | float) or limit_w <= 0:
-            raise _RefusedError(refused(AddCause.BLOCKED_BY_PROCESS, "the device gives no WChaMax"))
+            raise RefusedError(refused(AddCause.BLOCKED_BY_PROCESS, "the device gives no WChaMax"))
         if abs(power_w) > limit_w:
-            raise _RefusedError(
+            raise RefusedError(
                 refused(
                     AddCause.INCONSISTENT_PARAMETERS,
                     f"{power_w} W is outside -{limit_w} to {limit_w} W (WChaMax)",
@@ -156,6 +157,7 @@ class _Recipe:
             )
         wanted = dict(self._rates(power_w / limit_w * 100, -power_w / limit_w * 100))
         wanted.update(self._reversion())
+        wanted.update(self._extra)
         if self._binding.device.options.grid_charging and power_w < 0:
             yield from self._charge_from_grid()
         yield from self._write(wanted)
@@ -186,6 +188,7 @@ class _Recipe:
             return
         wanted: dict[str, Value] = dict(row.preset)
         wanted.update(self._reversion())
+        wanted.update(self._extra)
         wanted.update(self._value_registers(_number(value)))
         yield from self._write(wanted)
         yield from self._write({row.enable: row.enabled})
@@ -214,7 +217,7 @@ class _Recipe:
             return
         present = scaled(self._layout, row.value, self._found)
         if not isinstance(present, int | float):
-            raise _RefusedError(refused(AddCause.BLOCKED_BY_PROCESS, "the device gives no power factor"))
+            raise RefusedError(refused(AddCause.BLOCKED_BY_PROCESS, "the device gives no power factor"))
         wanted = self._value_registers(abs(present) * row.factor)
         yield from self._write(wanted)
         yield from self._write({row.enable: row.enabled})
@@ -223,12 +226,15 @@ class _Recipe:
     def _command(self, value: CanonicalValue) -> Steps:
         raw = self._row.commands.get(str(value))
         if value is None or raw is None:
-            raise _RefusedError(
+            raise RefusedError(
                 refused(
                     AddCause.NOT_SUPPORTED,
                     f"{value!r} is no command here, expected one of {', '.join(self._row.commands)}",
                 )
             )
+        if self._extra:
+            # A window or time-out holds for the command that follows it.
+            yield from self._write(self._extra)
         yield from self._write({self._row.value: raw})
         yield from self._confirm({self._row.value: raw})
 
@@ -240,62 +246,8 @@ class _Recipe:
         most = 0xFFFE if self._layout.index[name].definition.registers == 1 else 0xFFFF_FFFE
         return {name: min(max(round(self._remaining_s), 1), most)}
 
-    # -- steps -----------------------------------------------------------------------------------
-
-    def _read_model(self) -> Generator[Read | Write, Answer, dict[str, Value]]:
-        data = b""
-        longest = self._binding.max_registers
-        while len(data) < 2 * self._layout.registers:
-            at = len(data) // 2
-            count = min(longest, self._layout.registers - at)
-            answer = yield Read(self._base + at, count)
-            if answer.exception:
-                raise _RefusedError(refusal(answer.exception, f"reading model {self._layout.model_id}"))
-            data += answer.data
-        return decode_model(self._layout, data)
-
-    def _write(self, wanted: Mapping[str, Value]) -> Steps:
-        """Writes raw values, neighbours together, in order of address."""
-        points = sorted((self._point(path) for path in wanted), key=lambda point: point.offset)
-        start, data = -1, b""
-        for point in points:
-            encoded = pack(point.definition.type, wanted[point.path], point.definition.registers)
-            if start >= 0 and start + len(data) // 2 == point.offset:
-                data += encoded
-                continue
-            if start >= 0:
-                yield from self._write_block(start, data)
-            start, data = point.offset, encoded
-        if start >= 0:
-            yield from self._write_block(start, data)
-
-    def _write_block(self, offset: int, data: bytes) -> Steps:
-        answer = yield Write(self._base + offset, data)
-        if answer.exception:
-            raise _RefusedError(refusal(answer.exception, f"writing register {self._base + offset}"))
-
-    def _confirm(self, wanted: Mapping[str, Value]) -> Steps:
-        self._found = yield from self._read_model()
-        wrong = [
-            f"{path} is {self._found.get(path)}, written {raw}"
-            for path, raw in wanted.items()
-            if self._found.get(path) != raw and path != self._row.reversion
-        ]
-        if wrong:
-            raise _RefusedError(
-                refused(AddCause.ABORTION_DUE_TO_DEVIATION, "read back differs: " + "; ".join(wrong))
-            )
-
-    def _point(self, path: str) -> LayoutPoint:
-        point = self._layout.index.get(path)
-        if point is None:
-            raise _RefusedError(
-                refused(AddCause.NOT_SUPPORTED, f"model {self._layout.model_id} of this device has no {path}")
-            )
-        return point
-
 
 def _number(value: CanonicalValue) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _RefusedError(refused(AddCause.INCONSISTENT_PARAMETERS, f"{value!r} is no number"))
+        raise RefusedError(refused(AddCause.INCONSISTENT_PARAMETERS, f"{value!r} is no number"))
     return float(value)
