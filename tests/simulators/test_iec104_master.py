@@ -214,7 +214,12 @@ async def test_nobody_listens() -> None:
 
 async def test_an_outstation_that_never_confirms_is_given_up_after_t1() -> None:
     clock = ManualClock()
-    listener = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     config = MasterConfig(link=LinkParameters(t1_s=0.2, t2_s=0.1))
     async with listener:
