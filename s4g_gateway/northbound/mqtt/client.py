@@ -36,6 +36,7 @@ CLOSE_TIMEOUT_S = 2.0
 _NO_DELAY = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 _UNLIMITED = 65535
 _POST_LIMIT = 10_000
+_Posted = tuple[str, bytes, bool, Properties | None, Callable[[], None] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,8 @@ class BrokerClient(aiomqtt.Client):
         self._loop_thread = threading.get_ident()
         self.in_flight = 0
         self.dropped_total = 0
-        self._expected: set[int] = set()
-        self._posted: deque[tuple[str, bytes, bool, Properties | None]] = deque()
+        self._expected: dict[int, Callable[[], None] | None] = {}
+        self._posted: deque[_Posted] = deque()
         self._client.connect_timeout = CONNECT_TIMEOUT_S
 
     def send(
@@ -147,8 +148,17 @@ class BrokerClient(aiomqtt.Client):
         qos: int = 1,
         retain: bool = False,
         properties: Properties | None = None,
+        done: Callable[[], None] | None = None,
     ) -> int:
         """Hands a message to the connection and returns its packet id.
+
+        Args:
+            topic: where to.
+            payload: what.
+            qos: 0 or 1.
+            retain: whether the broker is to keep it.
+            properties: of MQTT 5.
+            done: called when the broker has acknowledged it or refused it for good; QoS 1 only.
 
         Raises:
             MqttError: the connection is gone.
@@ -158,24 +168,30 @@ class BrokerClient(aiomqtt.Client):
             raise aiomqtt.MqttCodeError(message.rc, "Could not publish message")
         if qos:
             self.in_flight += 1
-            self._expected.add(message.mid)
+            self._expected[message.mid] = done
         return message.mid
 
     def post(
-        self, topic: str, payload: bytes, *, retain: bool = False, properties: Properties | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        properties: Properties | None = None,
+        done: Callable[[], None] | None = None,
     ) -> None:
         """Sends a message of QoS 1 as soon as the broker's window lets it; drops it where too many wait."""
         if len(self._posted) >= _POST_LIMIT:
             self.dropped_total += 1
             return
-        self._posted.append((topic, payload, retain, properties))
+        self._posted.append((topic, payload, retain, properties, done))
         self._flush()
 
     def _flush(self) -> None:
         while self._posted and self.in_flight < self.receive_maximum:
-            topic, payload, retain, properties = self._posted.popleft()
+            topic, payload, retain, properties, done = self._posted.popleft()
             try:
-                self.send(topic, payload, retain=retain, properties=properties)
+                self.send(topic, payload, retain=retain, properties=properties, done=done)
             except aiomqtt.MqttError:
                 self._posted.clear()
 
@@ -277,8 +293,10 @@ class BrokerClient(aiomqtt.Client):
     ) -> None:
         # Called for messages of QoS 0 too, as soon as they are written.
         if mid in self._expected:
-            self._expected.discard(mid)
+            done = self._expected.pop(mid)
             self.in_flight -= 1
+            if done is not None:
+                done()
             self._flush()
         if self.on_acknowledged is not None:
             self.on_acknowledged(mid, reason_code.value)

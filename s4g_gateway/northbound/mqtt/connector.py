@@ -7,6 +7,7 @@ import contextlib
 import random
 import re
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from types import MappingProxyType
@@ -26,6 +27,8 @@ from s4g_gateway.northbound.mqtt.events import LessagEvents
 from s4g_gateway.northbound.mqtt.outbox import DirectOutbox, JournalledOutbox, Outbox
 from s4g_gateway.northbound.mqtt.packs import named
 from s4g_gateway.northbound.mqtt.requests import RequestDesk
+from s4g_gateway.northbound.mqtt.retained import RetainedTopics
+from s4g_gateway.northbound.mqtt.together import reasons, run_together
 from s4g_gateway.profiles.senml.fast_encoders import time_to_wire_s
 from s4g_gateway.runtime.contract import ConnectorType, Services, SiteContext
 from s4g_gateway.runtime.journal import Journal
@@ -36,7 +39,6 @@ MAX_BACKOFF_S = 30.0
 # A connection that lasted this long was a good one: the next back-off starts anew.
 GOOD_CONNECTION_S = 30.0
 TICK_S = 1.0
-CANCEL_AGAIN_S = 3.0
 MAX_INCOMING = 1000
 MAX_COMMANDS = 64
 """Commands and requests under way at one time; further ones wait."""
@@ -44,6 +46,13 @@ _NAME = re.compile(NAME_PATTERN + r"\Z")
 _COMMAND = "command"
 _REQUESTS = frozenset({"points", "read", "subscribe"})
 _NO_ROLES: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    outbox: Outbox
+    requests: RequestDesk
+    retained: RetainedTopics
 
 
 class MqttConnector:
@@ -90,6 +99,7 @@ class MqttConnector:
             raise ConfigError([problem]) from error
         self._is_version_5 = config.protocol != "3.1.1"
         self._client: BrokerClient | None = None
+        self._session: _Session | None = None
         self._under_way: set[asyncio.Task[bytes | None]] = set()
 
     async def run(self, services: Services) -> None:
@@ -104,15 +114,39 @@ class MqttConnector:
                 max_lease_points=self.config.max_lease_points,
             )
             commands = CommandDesk(services, self._site, self.config.max_message_bytes)
+            retained = RetainedTopics(
+                services.state_directory / "topics", f"{self._head}/{self.config.node}/", services.log
+            )
             for part in (self.data_sets, self.events):
                 stack.callback(part.stop)
                 part.start(services, outbox)
             stack.callback(requests.stop)
-            await _run_together(
+            self._session = _Session(outbox, requests, retained)
+            stack.callback(self._forget_session)
+            retained.serve(self._state_topics())
+            await run_together(
                 self.events.run(),
                 self._tick(services, requests, journal),
                 self._connections(services, outbox, requests, commands),
             )
+
+    def _forget_session(self) -> None:
+        self._session = None
+
+    def adopt(self, successor: MqttConnector) -> None:
+        """Goes on with other points behind the same connection; see ``AdoptingConnector``."""
+        self.data_sets.adopt(successor.data_sets)
+        self.events.adopt(successor.events)
+        session = self._session
+        if session is None:
+            return  # its journal is being opened
+        session.requests.adopt()
+        for topic in session.retained.serve(self._state_topics()):
+            # Behind everything that has been said under it, so that it is the last word.
+            session.outbox.put(topic, b"", retain=True)
+
+    def _state_topics(self) -> tuple[str, ...]:
+        return (*self.data_sets.topics, *self.events.topics)
 
     async def _outbox(
         self, services: Services, stack: contextlib.AsyncExitStack
@@ -174,7 +208,7 @@ class MqttConnector:
                     backoff_s = FIRST_BACKOFF_S
                 if not told:
                     told = True
-                    services.log.warning("broker lost", url=self.config.url, reason=_reasons(group))
+                    services.log.warning("broker lost", url=self.config.url, reason=reasons(group))
             finally:
                 services.counters.set("connected", 0)
             # Full jitter: a broker that comes back is not met by all its gateways at once.
@@ -244,6 +278,7 @@ class MqttConnector:
                     self.data_sets.publish_due(everything=True)
                     self.events.publish_status()
                     requests.renew()
+                    self._empty_ended(client)
                 await self._receive(client, services, requests, commands, tasks)
         except asyncio.CancelledError:
             # A clean end sends no will.
@@ -251,6 +286,12 @@ class MqttConnector:
                 pack = self._online_pack(services.clock.wall_ns(), online=False)
                 await client.publish(self._online, pack, qos=1, retain=True, timeout=1.0)
             raise
+
+    def _empty_ended(self, client: BrokerClient) -> None:
+        if self._session is not None:
+            retained = self._session.retained
+            for topic in sorted(retained.ended):
+                client.post(topic, b"", retain=True, done=partial(retained.emptied, topic))
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -346,34 +387,6 @@ class MqttConnector:
     def _post(self, topic: str, payload: bytes) -> None:
         if self._client is not None:
             self._client.post(topic, payload)
-
-
-async def _run_together(*coroutines: Coroutine[None, None, None]) -> None:
-    """Runs them until one fails or the caller is cancelled; then ends the others.
-
-    No TaskGroup: before Python 3.13 a cancellation that meets a failure is lost in it, and wait_for, which aiomqtt
-    uses, may lose one too. So it is repeated until it has worked.
-    """
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            while not task.done():
-                task.cancel()
-                await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
-
-
-def _reasons(group: BaseExceptionGroup[BaseException]) -> str:
-    found = []
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            found.append(_reasons(error))
-        else:
-            found.append(str(error) or type(error).__name__)
-    return "; ".join(dict.fromkeys(found))
 
 
 def _create(name: str, config: MqttConfig, context: SiteContext) -> MqttConnector:

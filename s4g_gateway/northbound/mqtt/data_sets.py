@@ -97,14 +97,17 @@ class DataSetPublisher:
         self._log = structlog.get_logger("mqtt")
 
     @property
-    def topics(self) -> dict[str, str]:
-        """Topic by name of DataSet."""
-        return {entry.data_set.name: entry.topic for entry in self._entries}
+    def topics(self) -> tuple[str, ...]:
+        """Topic of each DataSet."""
+        return tuple(entry.topic for entry in self._entries)
 
     def start(self, services: Services, outbox: Outbox) -> None:
         """Subscribes to the database; what the connector's principal may not read is left out."""
         self._services, self._outbox = services, outbox
         self._counters, self._log = services.counters, services.log
+        self._subscribe(services)
+
+    def _subscribe(self, services: Services) -> None:
         database, principal = services.database, services.principal
         for entry in self._entries:
             try:
@@ -117,11 +120,27 @@ class DataSetPublisher:
 
     def stop(self) -> None:
         """Ends the subscriptions; idempotent."""
+        self._services = None
+        self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions.clear()
         for entry in self._entries:
             entry.view = None
+
+    def adopt(self, successor: DataSetPublisher) -> None:
+        """Goes on with the successor's DataSets; one that both have keeps its place in its period."""
+        known = {(entry.data_set, entry.topic): entry for entry in self._entries}
+        self._unsubscribe()
+        self._entries = successor._entries
+        for entry in self._entries:
+            before = known.get((entry.data_set, entry.topic))
+            if before is not None:
+                entry.whole_due_s, entry.failed = before.whole_due_s, before.failed
+        if self._services is not None:
+            self._subscribe(self._services)
 
     def publish_due(self, *, everything: bool = False) -> None:
         """Sends every DataSet whole whose period is over; call about once a second."""

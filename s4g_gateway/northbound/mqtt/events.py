@@ -110,11 +110,22 @@ class LessagEvents:
         self._views: dict[SiteMessage, View] = {}
         self._subscription: Subscription | None = None
         self._outbox: Outbox | None = None
+        self._services: Services | None = None
         self._log = structlog.get_logger("mqtt")
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Topics of the events that this site has points for."""
+        return tuple(
+            message.topic for message in (self.measurement, self.status) if message.data_set is not None
+        )
 
     def start(self, services: Services, outbox: Outbox) -> None:
         """Resolves the points; a message whose points the connector may not read is left out."""
-        self._outbox, self._log = outbox, services.log
+        self._outbox, self._log, self._services = outbox, services.log, services
+        self._subscribe(services)
+
+    def _subscribe(self, services: Services) -> None:
         for message in (self.measurement, self.status):
             if message.data_set is None:
                 continue
@@ -130,10 +141,31 @@ class LessagEvents:
 
     def stop(self) -> None:
         """Ends the subscription; idempotent."""
+        self._services = None
+        self._unsubscribe()
+
+    def _unsubscribe(self) -> None:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
         self._views.clear()
+
+    def adopt(self, successor: LessagEvents) -> None:
+        """Goes on with the successor's messages; the status is sent if it is another one now."""
+        before = self._status()
+        self._unsubscribe()
+        self.measurement, self.status = successor.measurement, successor.status
+        if self._services is not None:
+            self._subscribe(self._services)
+            if self._status() != before:
+                self.publish_status()
+
+    def _status(self) -> object:
+        view = self._views.get(self.status)
+        if view is None:
+            return None
+        report = view.snapshot()
+        return view.data_set.members, report.values, report.quality
 
     async def run(self) -> None:
         """Publishes the measurement in its period until cancelled, whether or not the broker is there."""

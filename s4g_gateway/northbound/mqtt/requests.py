@@ -7,6 +7,7 @@ Source: Storage4Grid D3.1 §4.1.17.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -35,14 +36,28 @@ class _RefusedError(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Lease:
+    principal: Principal
+    request: Request
     until_s: float
-    encoder: Encoder
-    view: View
     respond: Respond
+    # None while none of its points exists.
+    encoder: Encoder | None = None
+    view: View | None = None
     subscription: Subscription | None = None
 
+    @property
+    def points(self) -> int:
+        return 0 if self.view is None else len(self.view.data_set)
+
     def send(self, report: Report) -> None:
-        self.respond(self.encoder.encode(report))
+        if self.encoder is not None:
+            self.respond(self.encoder.encode(report))
+
+    def state(self) -> object:
+        if self.view is None:
+            return None
+        report = self.view.snapshot()
+        return self.view.data_set.members, report.values, report.quality
 
     def close(self) -> None:
         if self.subscription is not None:
@@ -118,6 +133,23 @@ class RequestDesk:
         for lease in self._leases.values():
             self._snapshot(lease)
 
+    def adopt(self) -> None:
+        """Follows a change of the site's points or rights.
+
+        A subscription goes on with what is left of the points it names; one that names none takes in new points.
+        Where that is another state than before, all its values are sent anew.
+        """
+        for lease in self._leases.values():
+            before = lease.state()
+            lease.close()
+            members = tuple(self._left(lease.principal, lease.request))
+            if members:
+                self._bind(lease, members)
+            else:
+                lease.view = lease.encoder = None
+            if lease.state() != before:
+                self._snapshot(lease)
+
     def expire(self) -> None:
         """Ends subscriptions whose lease is over; call about once a second."""
         now_s = self._services.clock.monotonic_s()
@@ -165,18 +197,16 @@ class RequestDesk:
             return 0.0
         members = tuple(self._members(principal, request, Action.SUBSCRIBE))
         others = [lease for other, lease in self._leases.items() if other[0] == key[0] and other != key]
-        points = sum(len(lease.view.data_set) for lease in others) + len(members)
+        points = sum(lease.points for lease in others) + len(members)
         if len(others) >= MAX_LEASES or points > self._max_lease_points:
             raise _RefusedError(AddCause.STEP_LIMIT, f"{len(others) + 1} subscriptions with {points} points")
-        data_set = DataSet(f"{key[0]}/{key[1]}", members)
-        database = self._services.database
         lease = _Lease(
+            principal=principal,
+            request=request,
             until_s=self._services.clock.monotonic_s() + lease_s,
-            encoder=compile_encoder(data_set, site=self._site, form=self._form),
-            view=database.view(principal, data_set),
             respond=report,
         )
-        lease.subscription = database.subscribe_view(principal, data_set, lease.send)
+        self._bind(lease, members)
         earlier = self._leases.pop(key, None)
         if earlier is not None:
             earlier.close()
@@ -184,7 +214,16 @@ class RequestDesk:
         self._snapshot(lease)
         return lease_s
 
+    def _bind(self, lease: _Lease, members: tuple[Member, ...]) -> None:
+        data_set = DataSet("subscription", members)
+        database = self._services.database
+        lease.encoder = compile_encoder(data_set, site=self._site, form=self._form)
+        lease.view = database.view(lease.principal, data_set)
+        lease.subscription = database.subscribe_view(lease.principal, data_set, lease.send)
+
     def _snapshot(self, lease: _Lease) -> None:
+        if lease.view is None:
+            return
         try:
             lease.send(lease.view.snapshot(Reason.INTEGRITY))
         except EncodeError as error:
@@ -212,6 +251,13 @@ class RequestDesk:
         if not members:
             raise _RefusedError(AddCause.NO_ACCESS_AUTHORITY, "no point that this client may read")
         return members
+
+    def _left(self, principal: Principal, request: Request) -> Iterator[Member]:
+        database = self._services.database
+        for name in request.names or database.references(principal):
+            if database.policy.allows(principal, Action.SUBSCRIBE, name):
+                with contextlib.suppress(AccessError, ModelError):
+                    yield database.read(principal, ObjectReference(name)).member
 
     def _identity(self, request: Request) -> list[Record]:
         command_id = request.members.get("id")

@@ -256,6 +256,7 @@ class Wire:
         self.open = True
         self.silent = self.deaf = False
         self.pairs = []
+        self.connections = 0
 
     async def __aenter__(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -284,6 +285,7 @@ class Wire:
         except OSError:
             writer.transport.abort()
             return
+        self.connections += 1
         self.pairs += [writer, back]
         await asyncio.gather(
             self._pass(reader, back, lambda: self.silent),
