@@ -191,6 +191,7 @@ async def test_a_long_list_comes_in_chunks(path):
             (500, True),
             (200, False),
         ]
+        client.writer.close()
 
 
 async def test_read_says_value_quality_time_and_age(client, site):

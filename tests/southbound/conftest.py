@@ -176,6 +176,14 @@ def certificates(tmp_path):
     def name(text):
         return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
 
+    def key_usage(is_ca):
+        names = (
+            *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+            *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+        )
+        allowed = {"key_cert_sign", "crl_sign"} if is_ca else {"digital_signature"}
+        return x509.KeyUsage(**{name: name in allowed for name in names})
+
     def certificate(subject, key, issuer, issuer_key, *, is_ca):
         builder = (
             x509.CertificateBuilder()
@@ -186,6 +194,11 @@ def certificates(tmp_path):
             .not_valid_before(now - dt.timedelta(hours=1))
             .not_valid_after(now + dt.timedelta(hours=1))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+            )
+            .add_extension(key_usage(is_ca), critical=True)
         )
         if not is_ca:
             address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))

@@ -24,6 +24,7 @@ def authority(folder, name):
     openssl(
         *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
         *("-subj", f"/O=Test/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"),
+        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
         cwd=folder,
     )
 
@@ -34,7 +35,9 @@ def issue(folder, name, ca, subject=None):
         *("-subj", subject or f"/O=Test/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"),
         cwd=folder,
     )
-    (folder / f"{name}.ext").write_text("subjectAltName=IP:127.0.0.1\n")
+    (folder / f"{name}.ext").write_text(
+        "subjectAltName=IP:127.0.0.1\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    )
     openssl(
         *("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-days", "2"),
         *("-extfile", f"{name}.ext", "-out", f"{name}.pem", "-CAcreateserial"),

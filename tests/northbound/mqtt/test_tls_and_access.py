@@ -31,6 +31,15 @@ def name_of(text):
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
+def key_usage(*, authority):
+    names = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    allowed = {"key_cert_sign", "crl_sign"} if authority else {"digital_signature"}
+    return x509.KeyUsage(**{name: name in allowed for name in names})
+
+
 class Authority:
     """A small certificate authority in a folder."""
 
@@ -53,6 +62,11 @@ class Authority:
             .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False
+            )
+            .add_extension(key_usage(authority=authority), critical=True)
         )
         if host:
             names = x509.SubjectAlternativeName([x509.DNSName(host)])
