@@ -17,7 +17,8 @@ def reload(site: Path, socket_path: Path | None) -> None:
     """Make a running gateway read its site file again, as SIGHUP does, and tell how it went.
 
     Connectors that did not change keep their connections. If the file is wrong, or a new connector fails at
-    once, the running configuration stays; then it exits with 1.
+    once, the running configuration stays; then it exits with 1. Where the file names another socket now, give
+    the old one with --socket.
 
     \b
     Example:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -60,8 +59,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(config: SiteConfig) -> None:
-    from s4g_gateway.runtime.local_socket import local_socket
-    from s4g_gateway.runtime.metrics import metrics_server, parse_listen
+    from s4g_gateway.runtime.listeners import Listeners
     from s4g_gateway.runtime.service_manager import notify
     from s4g_gateway.runtime.supervisor import Site
 
@@ -72,12 +70,10 @@ async def _serve(config: SiteConfig) -> None:
     site = Site(config)
     reloads = _Reloads(site)
     loop.add_signal_handler(signal.SIGHUP, reloads.request)
-    async with contextlib.AsyncExitStack() as stack:
-        # The socket first: it tells whether this site runs already, before any device is touched.
-        await stack.enter_async_context(local_socket(config.socket_path, site))
-        if config.site.metrics_listen:
-            listen = parse_listen(config.site.metrics_listen, insecure=config.site.insecure)
-            await stack.enter_async_context(metrics_server(listen, site))
+    async with Listeners(site) as listeners:
+        # First of all: the socket tells whether this site runs already, before any device is touched.
+        await listeners.apply(config)
+        site.listeners = listeners.apply
         running = asyncio.create_task(site.run(), name="site")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         ready = asyncio.create_task(site.ready.wait(), name="ready")

@@ -27,13 +27,9 @@ def read_site(path: Path) -> SiteConfig:
     """
     # imported here: a site needs the libraries of its connectors, `--help` does not
     from s4g_gateway.runtime.config import load_site
-    from s4g_gateway.runtime.metrics import parse_listen
 
     with busy(f"reading {path}"):
-        config = load_site(path)
-    if config.site.metrics_listen:
-        parse_listen(config.site.metrics_listen, insecure=config.site.insecure, file=str(path))
-    return config
+        return load_site(path)
 
 
 def signal_lists(config: SiteConfig, only: str | None = None) -> dict[str, SignalList]:

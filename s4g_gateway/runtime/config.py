@@ -22,6 +22,7 @@ from s4g_gateway.runtime.contract import (
     SiteContext,
     SuppliedDataSet,
 )
+from s4g_gateway.runtime.listen import parse_listen
 from s4g_gateway.runtime.site_config import (
     COMMON_KEYS,
     ConnectorEntry,
@@ -81,6 +82,11 @@ class _Loader:
             found = check_table(table, table_schema(SiteTable), file=str(self.path), key="site")
             self.problems += found
             site = None if found else build_table(table, SiteTable)
+        if site and site.metrics_listen:
+            try:
+                parse_listen(site.metrics_listen, insecure=site.insecure, file=str(self.path))
+            except ConfigError as error:
+                self.problems += error.problems
         # Connectors are checked even under a broken [site] table, so that one run finds everything.
         name = site.name if site else "site"
         context = SiteContext(

@@ -105,6 +105,8 @@ async def local_socket(
             task = asyncio.get_running_loop().create_task(_connection(site, reader, writer, full=full))
             clients.add(task)
             task.add_done_callback(clients.discard)
+            # A task that is cancelled before its first step closes nothing itself.
+            task.add_done_callback(lambda _: writer.close())
 
         server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_REQUEST_BYTES)
         try:

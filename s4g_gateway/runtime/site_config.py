@@ -15,6 +15,7 @@ from msgspec import Meta
 from s4g_gateway.errors import ModelError
 from s4g_gateway.model import ControlPoint
 from s4g_gateway.runtime.contract import NORTHBOUND_GROUP, SOUTHBOUND_GROUP, ConnectorType, SuppliedDataSet
+from s4g_gateway.runtime.listen import Listen, parse_listen
 from s4g_gateway.runtime.tables import Schema, table_schema
 from s4g_gateway.security import AccessPolicy
 
@@ -112,6 +113,12 @@ class SiteConfig:
     def state_directory(self) -> Path:
         """Folder for what outlives the process."""
         return self.directory / self.site.state_directory
+
+    @property
+    def metrics_listen(self) -> Listen | None:
+        """Where the metrics page is; None for nowhere."""
+        text = self.site.metrics_listen
+        return parse_listen(text, insecure=self.site.insecure) if text else None
 
     @property
     def socket_path(self) -> Path:

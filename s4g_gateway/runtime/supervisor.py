@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -109,6 +109,10 @@ class Site:
     Args:
         config: from ``load_site``.
         clock: the clocks.
+
+    Attributes:
+        listeners: moves what the site itself listens on to where a configuration says, before a reload changes
+            anything else; raises AdapterError where that cannot be. None where it listens nowhere.
     """
 
     def __init__(self, config: SiteConfig, clock: Clock | None = None) -> None:
@@ -130,6 +134,7 @@ class Site:
         self._running: dict[str, _Running] = {}
         self._reloading = asyncio.Lock()
         self.ready = asyncio.Event()
+        self.listeners: Callable[[SiteConfig], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Runs the site until cancelled, then stops every connector in order, consumers first."""
@@ -181,7 +186,8 @@ class Site:
 
         Raises:
             ConfigError: the file is wrong; the running configuration stays.
-            AdapterError: a new connector failed at once; the old configuration has been put back.
+            AdapterError: a new connector failed at once, or an address to listen on cannot be had; the old
+                configuration has been put back.
         """
         async with self._reloading:
             old = self.config
@@ -197,11 +203,16 @@ class Site:
                 and running.entry.fingerprint == entry.fingerprint
                 and _can_adopt(running)
             }
+            await self._listen(new)
             failed = await self._change(new, successors)
             if failed:
                 await self._go_back(old, tuple(successors))
                 raise AdapterError(f"reload rolled back: {failed}")
             _LOG.info("site reloaded", site=new.site.name, adopted=len(successors))
+
+    async def _listen(self, config: SiteConfig) -> None:
+        if self.listeners is not None:
+            await self.listeners(config)
 
     async def _change(self, new: SiteConfig, successors: Mapping[str, Any], *, back: bool = False) -> str:
         """Goes over to a configuration.
@@ -294,6 +305,10 @@ class Site:
                 _LOG.error("connector cannot be put back", connector=entry.name, error=str(error))
                 others = tuple(other for other in old.northbound if other is not entry)
                 old = replace(old, northbound=others)
+        try:
+            await self._listen(old)
+        except AdapterError as error:
+            _LOG.error("listener cannot be put back", error=str(error))
         failed = await self._change(old, successors, back=True)
         if failed:
             _LOG.error("connectors failed after the rollback", error=failed)

@@ -63,6 +63,26 @@ def test_hangup_reloads_and_a_wrong_file_changes_nothing(site, site_text, start)
     assert gateway.stop() == 0
 
 
+def test_a_reload_moves_the_metrics_page_and_the_socket(site, site_text, start):
+    gateway = start("run", site)
+    gateway.wait_for("site runs")
+    old = socket_of(site)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    text = site_text(NOT_LISTENING, more='socket = "moved.sock"')
+    site.write_text(text.replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    refused = start("reload", "--site", site, "--socket", old)
+    assert refused.end() == ExitCode.PROBLEMS
+    assert f"port {port}" in refused.output
+    taken.close()
+    accepted = start("reload", "--site", site, "--socket", old)
+    assert (accepted.end(), accepted.output) == (0, "reloaded\n")
+    assert start("reload", "--site", site).end() == 0
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health") as answer:
+        assert json.load(answer)["status"] == "degraded"
+    assert gateway.stop() == 0
+
+
 def test_a_site_file_with_problems_does_not_start(site, start):
     site.write_text("[site]\n")
     gateway = start("run", site)

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from s4g_gateway.errors import ConfigError, PermanentError
+from s4g_gateway.errors import PermanentError
 from s4g_gateway.model import DataSet, Member, ObjectReference, Report
 from s4g_gateway.model import quality as q
 from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.clock import ManualClock
 from s4g_gateway.runtime.contract import SuppliedDataSet
 from s4g_gateway.runtime.database import RealTimeDatabase
-from s4g_gateway.runtime.metrics import MAX_CONNECTIONS, Listen, metrics_server, parse_listen
+from s4g_gateway.runtime.listen import Listen
+from s4g_gateway.runtime.metrics import MAX_CONNECTIONS, metrics_server
 from s4g_gateway.security import default_policy
 
 POWER, SOC = ObjectReference("ESS1/MMXU1.TotW"), ObjectReference("ESS1/DSTO1.SocEffWhPct")
@@ -246,42 +247,6 @@ async def test_an_address_in_use_is_named(port, site):
     with pytest.raises(PermanentError, match=f"port {port}"):
         async with metrics_server(Listen(host="127.0.0.1", port=port), site):
             pass
-
-
-@pytest.mark.parametrize(
-    ("text", "listen"),
-    [
-        ("127.0.0.1:9464", Listen(host="127.0.0.1", port=9464)),
-        ("localhost:0", Listen(host="localhost", port=0)),
-        ("[::1]:80", Listen(host="::1", port=80)),
-    ],
-)
-def test_listen_addresses(text, listen):
-    assert parse_listen(text) == listen
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("9464", "host:port"),
-        ("127.0.0.1:99999", "host:port"),
-        ("127.0.0.1:x", "host:port"),
-        ("gateway.example:80", "IP address"),
-        (":80", "IP address"),
-        ("0.0.0.0:9464", "insecure = true"),
-        ("192.0.2.1:9464", "insecure = true"),
-    ],
-)
-def test_listen_addresses_that_are_refused(text, expected):
-    with pytest.raises(ConfigError) as caught:
-        parse_listen(text, file="site.toml")
-    (problem,) = caught.value.problems
-    assert (problem.file, problem.key) == ("site.toml", "site.metrics_listen")
-    assert expected in problem.expected
-
-
-def test_insecure_in_so_many_words_allows_other_machines():
-    assert parse_listen("0.0.0.0:9464", insecure=True) == Listen(host="0.0.0.0", port=9464)
 
 
 async def test_every_metric_stands_in_the_documentation(port):
