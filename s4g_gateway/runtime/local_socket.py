@@ -86,8 +86,11 @@ async def serve_local(path: Path, site: LocalSite) -> None:
 @contextlib.asynccontextmanager
 async def local_socket(
     path: Path, site: LocalSite, *, connections: int = MAX_CONNECTIONS
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Callable[[], None]]:
     """Serves the local socket inside an ``async with`` block.
+
+    The block gets a function that takes the socket away before the block ends; connections then go on until their
+    clients leave.
 
     Args:
         path: where; the folder is made with mode 0700 if missing.
@@ -97,7 +100,8 @@ async def local_socket(
     Raises:
         PermanentError: the socket cannot be made there, or another gateway serves it.
     """
-    with bound_socket(path, connections) as listener:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(bound_socket(path, connections))
         clients: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -109,8 +113,13 @@ async def local_socket(
             task.add_done_callback(lambda _: writer.close())
 
         server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_REQUEST_BYTES)
+
+        def retire() -> None:
+            server.close()
+            stack.close()
+
         try:
-            yield
+            yield retire
         finally:
             server.close()
             for task in clients:
