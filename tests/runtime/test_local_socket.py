@@ -137,7 +137,9 @@ async def test_a_stale_socket_is_replaced_and_a_living_one_is_not(path):
         with pytest.raises(PermanentError, match="another gateway"):
             async with local_socket(path, FakeSite()):
                 pass
-        await asyncio.open_unix_connection(path)
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.close()
+        await reader.read()
 
 
 async def test_a_file_in_the_way_is_left_alone(path):
