@@ -102,6 +102,9 @@ class ControlPoint:
             Control with value None; false for a switching command, which stays.
         sbo_timeout_s: how long a selection lives.
         description: one line for people.
+        functions: codes of the functions of TR 61850-90-7 that the point takes: then ctlVal may also be the text
+            form of a function request (``s4g_gateway.profiles.iec61850_90_7``).
+        device: name of the device in the site, for points with functions.
     """
 
     reference: ObjectReference
@@ -113,6 +116,13 @@ class ControlPoint:
     expires: bool = True
     sbo_timeout_s: float = 30.0
     description: str = ""
+    functions: tuple[str, ...] = ()
+    device: str = ""
+
+    @property
+    def is_function(self) -> bool:
+        """True where it takes nothing but function requests: they stay until the next, or end by their validity."""
+        return bool(self.functions) and self.value_type is ValueType.TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

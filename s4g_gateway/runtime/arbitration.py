@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Protocol
 
+from s4g_gateway.errors import AccessError, ModelError, TransientError
 from s4g_gateway.model import (
     NS_PER_S,
     AddCause,
@@ -20,16 +21,19 @@ from s4g_gateway.model import (
     ControlModel,
     ControlPoint,
     ControlService,
+    ObjectReference,
     Origin,
     OriginCategory,
     Value,
     ValueType,
     refused,
 )
+from s4g_gateway.profiles.iec61850_90_7 import FunctionState
 from s4g_gateway.runtime.clock import Clock
 from s4g_gateway.security import AccessPolicy, Action, Principal
 
 Execute = Callable[[Control], Awaitable[ControlAnswer]]
+ReadFunction = Callable[[ObjectReference, str], Awaitable[FunctionState]]
 
 
 class AuditLog(Protocol):
@@ -81,6 +85,7 @@ class _Point:
     execute: Execute
     connector: str
     lock: asyncio.Lock
+    read_function: ReadFunction | None = None
     hold: Hold | None = None
     selection: _Selection | None = None
     # A release that the device did not confirm is tried again, not forgotten.
@@ -117,10 +122,18 @@ class Arbitration:
         self.validity_s = validity_s
         self._points: dict[str, _Point] = {}
 
-    def add(self, connector: str, controls: Iterable[ControlPoint], execute: Execute) -> None:
-        """Takes in the controllable points of a connector."""
+    def add(
+        self,
+        connector: str,
+        controls: Iterable[ControlPoint],
+        execute: Execute,
+        read_function: ReadFunction | None = None,
+    ) -> None:
+        """Takes in the controllable points of a connector, and how it tells the state of functions."""
         for declaration in controls:
-            self._points[declaration.reference] = _Point(declaration, execute, connector, asyncio.Lock())
+            self._points[declaration.reference] = _Point(
+                declaration, execute, connector, asyncio.Lock(), read_function
+            )
 
     def remove(self, connector: str) -> None:
         """Forgets the points of a connector."""
@@ -152,6 +165,30 @@ class Arbitration:
                 answer = await self._operate_once(point, principal, control)
         self._record(principal, control, answer)
         return answer
+
+    async def read_function(self, principal: Principal, reference: str, code: str = "") -> FunctionState:
+        """Asks a device for the state of a function.
+
+        Args:
+            principal: who asks.
+            reference: the point that takes the function's requests.
+            code: which of the functions of that point; empty for the one that the device's settings stand for.
+
+        Raises:
+            AccessError: the principal may not read it.
+            ModelError: there is no such point, or it takes no function requests.
+            AdapterError: the device did not answer, or lacks the function.
+        """
+        if not self.policy.allows(principal, Action.READ, reference):
+            raise AccessError(f"{principal.name} may not read {reference}")
+        point = self._points.get(reference)
+        if point is None or not point.declaration.functions or point.read_function is None:
+            raise ModelError(f"{reference} takes no function requests")
+        try:
+            async with asyncio.timeout(self._execute_timeout_s):
+                return await point.read_function(point.declaration.reference, code)
+        except TimeoutError:
+            raise TransientError(f"no answer by the device within {self._execute_timeout_s} s") from None
 
     async def tick(self) -> None:
         """Releases set-points whose validity has ended; call a few times a second."""
@@ -271,9 +308,11 @@ class Arbitration:
             return answer
 
     def _new_hold(self, point: _Point, principal: Principal, control: Control) -> Hold | None:
-        if control.value is None or not point.declaration.expires:
+        declaration, not_after_ns = point.declaration, control.not_after_ns
+        # A function stays like a command, unless its request has an end.
+        ends = declaration.expires or (declaration.is_function and not_after_ns is not None)
+        if control.value is None or not ends:
             return None
-        not_after_ns = control.not_after_ns
         if not_after_ns is None:
             not_after_ns = self._clock.wall_ns() + round(self.validity_s * NS_PER_S)
         return Hold(control, principal.name, not_after_ns)
@@ -314,7 +353,7 @@ def _wrong_value(point: ControlPoint, value: Value) -> ControlAnswer | None:
     if isinstance(value, bool):
         fits = point.value_type is ValueType.BOOLEAN
     elif isinstance(value, str):
-        fits = point.value_type is ValueType.TEXT
+        fits = point.value_type is ValueType.TEXT or bool(point.functions)
     elif isinstance(value, int):
         fits = point.value_type in (ValueType.FLOAT, ValueType.INTEGER, ValueType.ENUMERATED)
     else:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, runtime
 
 import structlog
 
-from s4g_gateway.model import Control, ControlAnswer, ControlPoint, DataSet
+from s4g_gateway.model import Control, ControlAnswer, ControlPoint, DataSet, ObjectReference
+from s4g_gateway.profiles.iec61850_90_7 import FunctionState
 from s4g_gateway.runtime.clock import Clock
 from s4g_gateway.security import Principal
 
@@ -135,6 +136,27 @@ class SouthboundConnector(Protocol):
 
         Called only while ``run`` runs. Answers accepted only after the device has confirmed (read-back where
         the protocol has it); out of reach is ABORTION_BY_COMMUNICATION_LOSS. Never raises GatewayError.
+        """
+        ...
+
+
+@runtime_checkable
+class FunctionReader(Protocol):
+    """A south-bound connector whose devices tell the state of their functions (TR 61850-90-7).
+
+    Such a connector declares ControlPoints with ``functions``; requests reach ``execute`` as text.
+    """
+
+    async def read_function(self, reference: ObjectReference, code: str) -> FunctionState:
+        """Reads the state of a function from the device.
+
+        Args:
+            reference: the ControlPoint.
+            code: which of its functions; empty for the one that the device's settings stand for.
+
+        Raises:
+            TransientError: the device is out of reach.
+            PermanentError: it lacks the function.
         """
         ...
 

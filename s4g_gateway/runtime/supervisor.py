@@ -18,7 +18,7 @@ from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.audit import JsonLinesAuditLog
 from s4g_gateway.runtime.clock import Clock, SystemClock
 from s4g_gateway.runtime.config import ConnectorEntry, SiteConfig, load_site
-from s4g_gateway.runtime.contract import AdoptingConnector, Counters, Services
+from s4g_gateway.runtime.contract import AdoptingConnector, Counters, FunctionReader, Services
 from s4g_gateway.runtime.database import RealTimeDatabase
 from s4g_gateway.runtime.ledger import SqliteCommandLedger
 from s4g_gateway.security import Principal
@@ -319,7 +319,9 @@ class Site:
             running = self._running[entry.name] = _Running(entry)
             if running.section == "southbound":
                 self.database.add(entry.name, entry.connector.supplied)
-                self.arbitration.add(entry.name, entry.connector.controls, entry.connector.execute)
+                connector = entry.connector
+                reader = connector.read_function if isinstance(connector, FunctionReader) else None
+                self.arbitration.add(entry.name, connector.controls, connector.execute, reader)
             running.task = asyncio.create_task(self._supervise(running), name=entry.name)
             started.append(running)
         return started

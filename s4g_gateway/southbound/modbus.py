@@ -6,11 +6,12 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from s4g_gateway.errors import ConfigError, Problem, ProfileError
-from s4g_gateway.model import ControlPoint, Value
+from s4g_gateway.model import AddCause, ControlPoint, Value, refused
 from s4g_gateway.profiles.modbus import TableDevice, build_table_device, load_table, operate_table
 from s4g_gateway.profiles.modbus.answers import Exchange
 from s4g_gateway.profiles.modbus.decoder import ReportDecoder
 from s4g_gateway.profiles.modbus.reads import Read
+from s4g_gateway.profiles.sunspec import Reading
 from s4g_gateway.runtime.contract import ConnectorType, SiteContext, SuppliedDataSet
 from s4g_gateway.southbound.modbus_config import ModbusConfig, TableDeviceConfig
 from s4g_gateway.southbound.modbus_connector import ModbusConnector
@@ -29,6 +30,11 @@ class BoundTable:
     def operate(self, reference: str, value: Value, remaining_s: float | None) -> Exchange:  # noqa: ARG002
         """Carries out a Control; a plain register has no reversion timer."""
         return operate_table(self.device, reference, value)
+
+    def read_function(self, reference: str, code: str) -> Reading:  # noqa: ARG002
+        """Refuses: a table of registers knows no functions."""
+        yield from ()
+        return refused(AddCause.NOT_SUPPORTED, f"{reference} has no function")
 
 
 @dataclass(frozen=True, slots=True)

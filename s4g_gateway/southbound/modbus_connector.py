@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from s4g_gateway.model import AddCause, Control, ControlAnswer, ControlPoint, refused
+from s4g_gateway.errors import TransientError
+from s4g_gateway.model import AddCause, Control, ControlAnswer, ControlPoint, ObjectReference, refused
+from s4g_gateway.profiles.iec61850_90_7 import FunctionState
 from s4g_gateway.runtime.contract import Services, SuppliedDataSet
 from s4g_gateway.southbound.modbus_bus import ModbusBus
 from s4g_gateway.southbound.modbus_config import ConnectionConfig
@@ -85,3 +87,15 @@ class ModbusConnector:
         if poller is None:
             return refused(AddCause.NOT_SUPPORTED, f"{control.reference} is not controllable now")
         return await poller.execute(control)
+
+    async def read_function(self, reference: ObjectReference, code: str) -> FunctionState:
+        """Reads the state of a function from its device.
+
+        Raises:
+            TransientError: the device is out of reach.
+            PermanentError: it lacks the function.
+        """
+        poller = self._pollers.get(reference)
+        if poller is None:
+            raise TransientError(f"{reference} cannot be read now")
+        return await poller.read_function(reference, code)

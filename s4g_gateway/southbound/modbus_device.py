@@ -12,6 +12,7 @@ from s4g_gateway.model import ControlPoint, Value
 from s4g_gateway.profiles.modbus.answers import Exchange
 from s4g_gateway.profiles.modbus.decoder import ReportDecoder
 from s4g_gateway.profiles.modbus.reads import Read
+from s4g_gateway.profiles.sunspec import Reading
 from s4g_gateway.runtime.contract import SuppliedDataSet
 from s4g_gateway.southbound.modbus_config import ConnectionConfig, DeviceConfig
 
@@ -31,6 +32,10 @@ class BoundDevice(Protocol):
 
     def operate(self, reference: str, value: Value, remaining_s: float | None) -> Exchange:
         """Carries out a Control; value None releases."""
+        ...
+
+    def read_function(self, reference: str, code: str) -> Reading:
+        """Reads the state of a function."""
         ...
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
+from collections.abc import Generator
+from typing import TypeVar
 
-from s4g_gateway.errors import RemoteProtocolError, TransientError
+from s4g_gateway.errors import PermanentError, RemoteProtocolError, TransientError
 from s4g_gateway.model import AddCause, Control, ControlAnswer, Value, refused
 from s4g_gateway.model.timestamp import NS_PER_S
+from s4g_gateway.profiles.iec61850_90_7 import FunctionState
 from s4g_gateway.profiles.modbus.answers import (
     GATEWAY_PATH_UNAVAILABLE,
     GATEWAY_TARGET_FAILED,
     ILLEGAL_DATA_ADDRESS,
     Answer,
-    Exchange,
 )
-from s4g_gateway.profiles.modbus.reads import Read, Wait, Write
+from s4g_gateway.profiles.modbus.reads import Read, Step, Wait, Write
 from s4g_gateway.runtime.contract import Services
 from s4g_gateway.southbound.modbus_bus import ModbusBus
 from s4g_gateway.southbound.modbus_device import BoundDevice, ModbusDevice
@@ -28,6 +30,8 @@ REDISCOVER_S = 60.0
 FIRST_POLL_WITHIN_S = 1.0
 # Arbitration ends set-points; the poller steps in when it has not done so in this time.
 EXPIRY_GRACE_S = 15.0
+
+Result = TypeVar("Result")
 
 
 class DevicePoller:
@@ -57,6 +61,7 @@ class DevicePoller:
         self._rediscover_at_s = 0.0
         self._references = frozenset(point.reference for point in device.controls)
         self._expiring = frozenset(point.reference for point in device.controls if point.expires)
+        self._functions = frozenset(point.reference for point in device.controls if point.is_function)
         self._one_control = asyncio.Lock()
         self._periods_s = [supplied.period_s for supplied in device.supplied]
         # Spreads devices over the period, the same way after every start.
@@ -90,13 +95,34 @@ class DevicePoller:
                 return refused(
                     AddCause.ABORTION_BY_COMMUNICATION_LOSS, f"{self.device.config.label} is out of reach"
                 )
-            if reference not in self._expiring:
+            ends = reference in self._functions and value is not None and control.not_after_ns is not None
+            if reference not in self._expiring and not ends:
                 answer, _ = await self._operate(reference, value, None)
+                if answer.accepted:
+                    await self._store.forget(reference)
             else:
                 answer = await self._operate_set_point(reference, control)
         if answer.accepted:
             await self._refresh()
         return answer
+
+    async def read_function(self, reference: str, code: str) -> FunctionState:
+        """Reads the state of a function.
+
+        Raises:
+            TransientError: the device is out of reach.
+            PermanentError: it lacks the function.
+        """
+        async with self._one_control:
+            if self._bound is None or self._is_lost:
+                raise TransientError(f"{self.device.config.label} is out of reach")
+            async with self._bus.urgent_turn():
+                state, _ = await self._drive(self._bound.read_function(reference, code))
+        if isinstance(state, FunctionState):
+            return state
+        if state.add_cause is AddCause.ABORTION_BY_COMMUNICATION_LOSS:
+            raise TransientError(state.detail)
+        raise PermanentError(state.detail)
 
     async def release(self) -> None:
         """Gives back what the device still holds for us, as far as it can be reached."""
@@ -262,7 +288,7 @@ class DevicePoller:
             self._services.counters.add("controls_refused_total")
         return answer, has_written
 
-    async def _drive(self, exchange: Exchange) -> tuple[ControlAnswer, bool]:
+    async def _drive(self, exchange: Generator[Step, Answer, Result]) -> tuple[Result | ControlAnswer, bool]:
         has_written = False
         try:
             step = next(exchange)
@@ -274,8 +300,8 @@ class DevicePoller:
                     continue
                 step = exchange.send(_reached(await self._bus.request_now(self._unit_id, step)))
         except StopIteration as end:
-            answer: ControlAnswer = end.value
-            return answer, has_written
+            result: Result = end.value
+            return result, has_written
         except (TransientError, RemoteProtocolError) as error:
             return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, str(error)), has_written
 

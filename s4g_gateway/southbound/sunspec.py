@@ -13,13 +13,15 @@ from s4g_gateway.profiles.modbus.reads import MAX_READ_REGISTERS, Read
 from s4g_gateway.profiles.sunspec import (
     ControlMemory,
     DeviceOptions,
+    Reading,
     SunspecBinding,
     SunspecDevice,
     bind,
     build_device,
+    carry_out,
     discover,
     load_template,
-    operate,
+    read_function,
 )
 from s4g_gateway.profiles.sunspec.nominal import nominal_chain
 from s4g_gateway.runtime.contract import ConnectorType, SiteContext, SuppliedDataSet
@@ -63,7 +65,11 @@ class BoundSunspec:
 
     def operate(self, reference: str, value: Value, remaining_s: float | None) -> Exchange:
         """Carries out a Control."""
-        return operate(self.binding, reference, value, memory=self.memory, remaining_s=remaining_s)
+        return carry_out(self.binding, reference, value, memory=self.memory, remaining_s=remaining_s)
+
+    def read_function(self, reference: str, code: str) -> Reading:
+        """Reads the state of a function."""
+        return read_function(self.binding, reference, code)
 
 
 @dataclass(frozen=True, slots=True)

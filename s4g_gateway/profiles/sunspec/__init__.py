@@ -1,7 +1,8 @@
 """SunSpec models and the canonical model, translated as data; pure.
 
 ``load_template`` and ``build_device`` make a device offline; ``discover`` walks the chain of the real one;
-``bind`` joins the two into decoders; ``operate`` turns Controls into writes with read-back.
+``bind`` joins the two into decoders; ``carry_out`` turns Controls and function
+requests into writes with read-back; ``read_function`` reads the state of a function.
 """
 
 from s4g_gateway.profiles.sunspec.binding import SunspecBinding, bind
@@ -9,6 +10,7 @@ from s4g_gateway.profiles.sunspec.chain import Chain, ChainModel, discover
 from s4g_gateway.profiles.sunspec.controls import ControlMemory, operate
 from s4g_gateway.profiles.sunspec.definition import known_models, load_definition
 from s4g_gateway.profiles.sunspec.device import DeviceOptions, SunspecDevice, build_device
+from s4g_gateway.profiles.sunspec.functions import Reading, carry_out, read_function
 from s4g_gateway.profiles.sunspec.layout import (
     Layout,
     compile_layout,
@@ -24,11 +26,13 @@ __all__ = [
     "ControlMemory",
     "DeviceOptions",
     "Layout",
+    "Reading",
     "SunspecBinding",
     "SunspecDevice",
     "Template",
     "bind",
     "build_device",
+    "carry_out",
     "compile_layout",
     "decode_model",
     "discover",
@@ -38,5 +42,6 @@ __all__ = [
     "load_definition",
     "load_template",
     "operate",
+    "read_function",
     "template_names",
 ]

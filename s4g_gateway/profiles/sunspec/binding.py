@@ -164,7 +164,9 @@ def _missing(device: SunspecDevice, chain: Chain) -> tuple[str, ...]:
         for point in points
     }
     return tuple(
-        title for title, point in files.items() if chain.find(point.file.models, point.use.occurrence) is None
+        title
+        for title, point in files.items()
+        if not point.use.optional and chain.find(point.file.models, point.use.occurrence) is None
     )
 
 

@@ -11,6 +11,7 @@ from s4g_gateway.model import ControlPoint, DataSet, Member, ObjectReference, Va
 from s4g_gateway.profiles.sunspec.mapping import (
     ControlMapping,
     Derivation,
+    FunctionMapping,
     MappingFile,
     PointMapping,
     Rate,
@@ -116,7 +117,8 @@ class SunspecDevice:
         template: what kind of device it is.
         options: what the site says about it.
         sections: measurements first, then settings where the template has any.
-        mapped_controls: its controllable points.
+        mapped_controls: its controllable points that are one set-point or command.
+        function_points: its points that take nothing but function requests.
     """
 
     name: str
@@ -124,6 +126,7 @@ class SunspecDevice:
     options: DeviceOptions
     sections: tuple[Section, ...]
     mapped_controls: tuple[MappedControl, ...]
+    function_points: tuple[ControlPoint, ...] = ()
 
     @property
     def data_sets(self) -> tuple[DataSet, ...]:
@@ -133,7 +136,12 @@ class SunspecDevice:
     @property
     def controls(self) -> tuple[ControlPoint, ...]:
         """The controllable points."""
-        return tuple(control.point for control in self.mapped_controls)
+        return (*(control.point for control in self.mapped_controls), *self.function_points)
+
+    @property
+    def functions(self) -> Mapping[str, tuple[str, ...]]:
+        """Codes of the functions by the point that takes their requests."""
+        return {point.reference: point.functions for point in self.controls if point.functions}
 
 
 def build_device(template: Template, name: str, options: DeviceOptions | None = None) -> SunspecDevice:
@@ -155,7 +163,7 @@ def build_device(template: Template, name: str, options: DeviceOptions | None = 
             f"logical_devices: {', '.join(sorted(unknown))} unknown, expected some of "
             + ", ".join(template.logical_devices)
         )
-    builder = _Builder({**template.logical_devices, **options.logical_devices}, options)
+    builder = _Builder({**template.logical_devices, **options.logical_devices}, options, name)
     for use in template.use:
         builder.add_use(use)
     for derivation in template.derived:
@@ -164,11 +172,14 @@ def build_device(template: Template, name: str, options: DeviceOptions | None = 
         sections = builder.sections(name)
     except ModelError as error:
         raise ProfileError(f"template {template.title!r}: {error}") from error
-    return SunspecDevice(name, template, options, sections, tuple(builder.controls))
+    return SunspecDevice(
+        name, template, options, sections, tuple(builder.controls), tuple(builder.function_points)
+    )
 
 
 class _Builder:
-    def __init__(self, roles: Mapping[str, str], options: DeviceOptions) -> None:
+    def __init__(self, roles: Mapping[str, str], options: DeviceOptions, name: str) -> None:
+        self._name = name
         self._roles = roles
         self._options = options
         self._signs = {"meter": options.meter_sign, "battery": options.battery_sign}
@@ -176,6 +187,7 @@ class _Builder:
         self._points: dict[str, tuple[MappedPoint, ...]] = {}
         self._derived: dict[str, MappedDerivation] = {}
         self.controls: list[MappedControl] = []
+        self.function_points: list[ControlPoint] = []
 
     def add_use(self, use: Use) -> None:
         file = load_mapping(use.mapping)
@@ -199,6 +211,9 @@ class _Builder:
         for control in file.control:
             if control.reference not in use.omit:
                 self._add_control(file, use, control, fill)
+        for function in file.function:
+            if function.reference not in use.omit:
+                self._add_function(use, function, fill)
 
     def add_derivation(self, row: Derivation, fill: Mapping[str, str]) -> None:
         reference = self._filled(row.reference, fill, "derived")
@@ -270,6 +285,8 @@ class _Builder:
             maximum=maximum,
             expires=row.expires,
             description=row.description,
+            functions=row.functions,
+            device=self._name if row.functions else "",
         )
         self.controls.append(MappedControl(file, use, row, point))
         if row.excitation_reference:
@@ -280,6 +297,18 @@ class _Builder:
                 description=f"Over-excited (true) or under-excited (false) with {reference}",
             )
             self.controls.append(MappedControl(file, use, row, companion, is_excitation=True))
+
+    def _add_function(self, use: Use, row: FunctionMapping, fill: Mapping[str, str]) -> None:
+        self.function_points.append(
+            ControlPoint(
+                reference=ObjectReference(self._filled(row.reference, fill, use.mapping)),
+                value_type=ValueType.TEXT,
+                expires=False,
+                description=row.description,
+                functions=row.functions,
+                device=self._name,
+            )
+        )
 
     def _filled(self, pattern: str, fill: Mapping[str, str], where: str) -> str:
         try:

@@ -99,6 +99,7 @@ class ControlMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         rated: limits are this many times the device's rated storage power, both ways.
         models: only for these models of the file's list; empty for all.
         expires: as in ControlPoint.
+        functions: codes of the functions of TR 61850-90-7 whose set-point it is.
         description: one line for people.
     """
 
@@ -121,6 +122,21 @@ class ControlMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rated: float | None = None
     models: list[int] = []
     expires: bool = True
+    functions: tuple[str, ...] = ()
+    description: str
+
+
+class FunctionMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Functions of TR 61850-90-7 that are more than one set-point; which registers they use says their table.
+
+    Attributes:
+        reference: pattern of the ObjectReference that takes their requests.
+        functions: their codes.
+        description: one line for people.
+    """
+
+    reference: str
+    functions: Annotated[tuple[str, ...], Meta(min_length=1)]
     description: str
 
 
@@ -155,6 +171,7 @@ class MappingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         models: the models it serves; the first that the device has is taken.
         point: its points.
         control: its controllable points.
+        function: functions that its models carry.
         derived: points made of several of its points.
     """
 
@@ -162,6 +179,7 @@ class MappingFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     models: Annotated[list[int], Meta(min_length=1)]
     point: list[PointMapping] = []
     control: list[ControlMapping] = []
+    function: list[FunctionMapping] = []
     derived: list[Derivation] = []
 
 
@@ -173,12 +191,14 @@ class Use(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         fill: names in braces and what stands for them; may hold logical-device names in braces.
         occurrence: which of several such models of the device, from 1.
         omit: reference patterns, as the file has them, that this device does not offer.
+        optional: true where devices of this kind may well lack the model: it is then not said.
     """
 
     mapping: str
     fill: dict[str, str] = {}
     occurrence: Annotated[int, Meta(ge=1)] = 1
     omit: list[str] = []
+    optional: bool = False
 
 
 class Template(msgspec.Struct, frozen=True, eq=False, kw_only=True, forbid_unknown_fields=True):

@@ -127,7 +127,7 @@ def test_a_request_survives_its_text_form():
 
 @given(st.text() | st.binary().map(lambda data: data.decode("latin1")))
 def test_what_is_no_request_is_refused_in_words(text):
-    with pytest.raises(FunctionRequestError, match="^no function"):
+    with pytest.raises(FunctionRequestError, match=r"^no function"):
         decode_request(text)
 
 

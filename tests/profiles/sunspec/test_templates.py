@@ -19,7 +19,7 @@ from s4g_gateway.profiles.sunspec.nominal import nominal_chain
 from s4g_gateway.profiles.sunspec.point_types import Kind
 
 COVERED = {1, 101, 102, 103, 111, 112, 113, 120, 121, 122, 123, 124, 160, 201, 202, 203, 204, 211, 212, 213}
-COVERED |= {214, 701, 702, 703, 704, 713, 802}
+COVERED |= {214, *range(126, 133), 134, *range(701, 715), 802}
 
 
 def layouts(model_ids):
