@@ -1,0 +1,1 @@
+"""The worker that reads DLMS/COSEM meters with Gurux DLMS."""
