@@ -92,11 +92,17 @@ class House:
         ratings: what is built in.
         seed: the same seed and the same steps give the same house.
         time_s: where it starts, seconds since 1970 UTC.
+
+    Attributes:
+        grid_voltage_pu: voltage of the grid without the house, per unit of the nominal one.
+        grid_frequency_hz: frequency of the grid.
     """
 
     def __init__(self, ratings: HouseRatings | None = None, *, seed: int = 1, time_s: float = 0.0) -> None:
         self.ratings = ratings or HouseRatings()
         self.orders = Orders()
+        self.grid_voltage_pu = 1.0
+        self.grid_frequency_hz = 50.0
         self.state = HouseState(time_s=time_s, voltage_v=self.ratings.voltage_v)
         self._chance = random.Random(seed)  # noqa: S311 - a simulation
         self._cloud = 0.2
@@ -136,8 +142,9 @@ class House:
         state.inverter_var = self._reactive_var()
         state.export_w = state.inverter_w - state.load_w
         state.export_var = state.inverter_var - state.load_var
-        state.voltage_v = ratings.voltage_v * (1 + 0.01 * state.export_w / 5_000) + self._chance.gauss(0, 0.1)
-        state.frequency_hz = 50.0 + self._chance.gauss(0, 0.008)
+        raised_pu = 0.01 * state.export_w / 5_000
+        state.voltage_v = ratings.voltage_v * (self.grid_voltage_pu + raised_pu) + self._chance.gauss(0, 0.1)
+        state.frequency_hz = self.grid_frequency_hz + self._chance.gauss(0, 0.008)
         self._count(duration_s / 3_600)
         return state
 

@@ -1,6 +1,7 @@
-"""A simulated hybrid inverter with battery: SunSpec models 1, 103, 120 to 124 and 160, as a Fronius Symo Hybrid has.
+"""A simulated hybrid inverter with battery and grid-support functions.
 
-Model 124 is a window of charge and discharge rates in percent of WChaMax; both may be negative; a contradictory
+SunSpec models 1, 103, 120 to 124 and 160 are as a Fronius Symo Hybrid has them; behind them stand 705, 706, 711 and
+712. Model 124 is a window of charge and discharge rates in percent of WChaMax; both may be negative; a contradictory
 window is ignored; there is no reversion timer. Model 123's limits revert by their own timers.
 
 Source: Fronius register map for the Symo Hybrid (via public register lists, clause unverified).
@@ -9,7 +10,9 @@ Source: Fronius register map for the Symo Hybrid (via public register lists, cla
 from __future__ import annotations
 
 from s4g_gateway.profiles.sunspec.point_types import Value
+from s4g_gateway.simulators.grid_functions import GridFunctions, function_models
 from s4g_gateway.simulators.house import House, HouseRatings
+from s4g_gateway.simulators.modbus_slave import ExceptionCode
 from s4g_gateway.simulators.sunspec_image import SimulatedModel, SunspecImage
 
 _CONTROLS = (
@@ -37,18 +40,29 @@ class HybridInverter:
 
     Attributes:
         image: its registers.
+        functions: its grid-support functions.
     """
 
     def __init__(self, house: House, serial: str = "SIM-0001") -> None:
         self.house = house
-        self.image = SunspecImage(_models(house.ratings, serial))
-        self.image.unit.on_write = lambda address, data: self.image.accept(address, data, self._obey)
+        self.image = SunspecImage((*_models(house.ratings, serial), *function_models()))
+        self.image.unit.on_write = self._accept
+        self.functions = GridFunctions(self.image, house)
+        self._limit_w: float | None = None
+        self._reactive_var: float | None = None
         self._since_s: dict[str, float] = {}
         self.show()
+
+    def _accept(self, address: int, data: bytes) -> ExceptionCode | None:
+        refusal = self.image.accept(address, data, self._obey)
+        if refusal is None:
+            self.functions.obey(address, len(data) // 2)
+        return refusal
 
     def show(self) -> None:
         """Writes the house's state into the registers, after each step of the house."""
         self._revert()
+        self.functions.regulate(self._limit_w, self._reactive_var)
         state = self.house.state
         apparent = (state.inverter_w**2 + state.inverter_var**2) ** 0.5
         current = apparent / 3 / state.voltage_v
@@ -100,9 +114,10 @@ class HybridInverter:
         orders.minimum_soc_pct = _number(storage, "MinRsvPct")
         orders.connected = controls["Conn"] == 1
         limited, factored, varred = (controls[enable] == 1 for enable, _ in _TIMERS)
-        orders.limit_w = _number(controls, "WMaxLimPct") / 100 * ratings.inverter_w if limited else None
+        self._limit_w = _number(controls, "WMaxLimPct") / 100 * ratings.inverter_w if limited else None
         orders.power_factor = _number(controls, "OutPFSet") if factored else None
-        orders.reactive_var = _number(controls, "VArMaxPct") / 100 * ratings.inverter_var if varred else None
+        self._reactive_var = _number(controls, "VArMaxPct") / 100 * ratings.inverter_var if varred else None
+        self.functions.regulate(self._limit_w, self._reactive_var)
         for enable, _ in _TIMERS:
             if controls[enable] == 1:
                 self._since_s[enable] = self.house.state.time_s

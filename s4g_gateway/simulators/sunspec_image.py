@@ -79,6 +79,10 @@ class SunspecImage:
         self._block = RegisterBlock(base, bytes(data) + _END, bytes(writable) + bytes(2))
         self.unit = Unit((self._block,))
 
+    def place(self, model_id: int) -> tuple[int, int]:
+        """Returns address and number of a model's registers."""
+        return self._addresses[model_id], self._layouts[model_id].registers
+
     def update(self, model_id: int, values: Mapping[str, Value]) -> None:
         """Writes scaled values into a model's registers."""
         layout, address = self._layouts[model_id], self._addresses[model_id]

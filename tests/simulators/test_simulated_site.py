@@ -32,7 +32,8 @@ def second_reader(port, unit):
 
 async def test_an_independent_reader_finds_every_model_and_the_same_values(site):
     inverter = await asyncio.to_thread(second_reader, site.inverter_port, INVERTER_UNIT)
-    assert [key for key in inverter.models if isinstance(key, int)] == [1, 103, 120, 121, 122, 123, 160, 124]
+    models = [1, 103, 120, 121, 122, 123, 160, 124, 705, 706, 711, 712]
+    assert [key for key in inverter.models if isinstance(key, int)] == models
     state = site.house.state
     assert inverter.models[1][0].SN.cvalue == "SIM-0001"
     assert inverter.models[103][0].W.cvalue == round(state.inverter_w)
