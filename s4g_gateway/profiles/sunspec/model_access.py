@@ -33,11 +33,13 @@ class ModelAccess:
 
     Attributes:
         found: raw values by path, as last read.
+        has_written: true once anything was written.
     """
 
     def __init__(self, layout: Layout, address: int, max_registers: int) -> None:
         self.layout = layout
         self.found: Mapping[str, Value] = {}
+        self.has_written = False
         self._address = address
         self._max_registers = max_registers
 
@@ -70,6 +72,7 @@ class ModelAccess:
             yield from self._write_block(start, data)
 
     def _write_block(self, offset: int, data: bytes) -> Steps:
+        self.has_written = True
         answer = yield Write(self._address + offset, data)
         if answer.exception:
             raise RefusedError(refusal(answer.exception, f"writing register {self._address + offset}"))
