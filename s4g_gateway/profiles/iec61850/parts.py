@@ -99,7 +99,7 @@ class PlannedDataSet:
 
     Attributes:
         name: unique in its node.
-        members: MMS variable names with their device, such as ``ESS1/DSTO1$MX$WhAvl``.
+        members: MMS variable names with their device, such as ``ESS1/DSTO1$MX$EffWh``.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Binding:
 
     Attributes:
         reference: the point.
-        value: path of the attribute that carries its value, such as ``ESS1/DSTO1.WhAvl.mag.f``.
+        value: path of the attribute that carries its value, such as ``ESS1/DSTO1.EffWh.mag.f``.
         quality: path of its quality, empty for none.
         time: path of its time, empty for none.
         factor: attribute value = point value / factor (a counter's ``pulsQty``).
@@ -296,3 +296,9 @@ def _instances(block: PlannedReport) -> Iterator[dict[str, Any]]:
             "buffer_time_ms": block.buffer_time_ms,
             "integrity_ms": block.integrity_ms,
         }
+
+
+def object_path(attribute: str) -> str:
+    """Returns the data object of an attribute: ``ESS1/DSTO1.EffWh`` of ``ESS1/DSTO1.EffWh.mag.f``."""
+    node, _, rest = attribute.partition(".")
+    return f"{node}.{rest.partition('.')[0]}"

@@ -7,7 +7,7 @@ The description consists of builtins only, so that it crosses the pipe as it is:
         {"name": "ESS1", "nodes": [
             {"name": "LLN0",
              "objects": [{"name": "Beh", "type": "ENS1", "values": {"stVal": 1}}, ...],
-             "data_sets": [{"name": "MX01", "members": ["ESS1/DSTO1$MX$WhAvl", ...]}],
+             "data_sets": [{"name": "MX01", "members": ["ESS1/DSTO1$MX$EffWh", ...]}],
              "reports": [{"name": "MX01b01", "rpt_id": "ESS1/LLN0.MX01b01", "buffered": true,
                           "data_set": "MX01", "conf_rev": 1, "triggers": 27, "options": 127,
                           "buffer_time_ms": 0, "integrity_ms": 0}, ...]}]}]}
@@ -90,7 +90,7 @@ class Model:
         # Without a name of its own the model's domains are called exactly as the description calls them.
         self.handle: int = self._lib.IedModel_create(b"")
         self.objects: dict[str, int] = {}
-        """Handle of every data object by its reference, such as ``ESS1/DSTO1.WhAvl``."""
+        """Handle of every data object by its reference, such as ``ESS1/DSTO1.EffWh``."""
         self.attributes: dict[str, tuple[int, str]] = {}
         """Handle and basic type of every attribute of a value by its reference; descriptions are left out."""
         self.names: dict[int, str] = {}

@@ -143,7 +143,7 @@ class Hooks:
     Attributes:
         begin: starts on a control and returns its task.
         connection: told of connections that come and go: address and port, true for coming.
-        may_read: asked with peer and reference of a data object, such as ``ESS1/DSTO1.WhAvl``; None allows all.
+        may_read: asked with peer and reference of a data object, such as ``ESS1/DSTO1.EffWh``; None allows all.
         fault: told of an error of ours inside a callback.
     """
 
