@@ -65,6 +65,11 @@ def _share(numbers: Sequence[float]) -> Pair:
     return whole * percent / 100, q.GOOD
 
 
+def _health(numbers: Sequence[float]) -> Pair:
+    """Bits for events to HealthKind: Ok where there is none, else Warning."""
+    return 2 if numbers[0] else 1, q.GOOD
+
+
 def _window(numbers: Sequence[float]) -> Pair:
     """WChaMax, StorCtl_Mod, OutWRte, InWRte to the set-point, where the window is closed on one."""
     w_max, mode, out_pct, in_pct = numbers
@@ -81,6 +86,7 @@ RULES = MappingProxyType(
         "positive": _of_numbers(_positive),
         "signed": _of_numbers(_signed),
         "share": _of_numbers(_share),
+        "health": _of_numbers(_health),
         "window": _of_numbers(_window),
     }
 )

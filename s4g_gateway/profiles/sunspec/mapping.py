@@ -22,7 +22,7 @@ from s4g_gateway.profiles.sunspec.definition import known_models
 _PACKAGE = files("s4g_gateway.profiles.sunspec")
 
 Rate = Literal["measurement", "setting"]
-Rule = Literal["sum", "difference", "magnitude", "positive", "signed", "share", "window"]
+Rule = Literal["sum", "difference", "magnitude", "positive", "signed", "share", "health", "window"]
 Recipe = Literal["set-and-enable", "storage-window", "command"]
 
 

@@ -33,6 +33,7 @@ def test_hybrid_inverter_in_canonical_units_and_signs(fake_device, hybrid_models
         "INV1/MMTR1.SupWh": 123456.0,
         "INV1/SINV1.EnclTmp": 41.5,
         "INV1/DGEN1.DEROpSt": 6,
+        "INV1/LPHD1.PhyHealth": 1,
         "PV1/MMDC1.Watt": 5000.0,
         "ESS1/DSTO1.SocEffWhPct": 63.5,
         "ESS1/DSTO1.SocWh": 6096.0,
@@ -224,6 +225,19 @@ def test_a_model_that_stops_short_keeps_what_it_has(fake_device, hybrid_models):
     hybrid_models[103]["W"] = None
     values = found(report_of(fake_device(hybrid_models, lengths={103: 13}), "fronius-symo-hybrid"))
     assert values["INV1/MMXU1.TotW"] == (None, q.INVALID | q.BAD_REFERENCE)
+
+
+@pytest.mark.parametrize(("state", "health"), [(2, 1), (5, 1), (7, 3)])
+def test_health_of_an_inverter(fake_device, hybrid_models, state, health):
+    hybrid_models[103]["St"] = state
+    values = found(report_of(fake_device(hybrid_models), "fronius-symo-hybrid"))
+    assert values["INV1/LPHD1.PhyHealth"] == (health, q.GOOD)
+
+
+@pytest.mark.parametrize(("events", "health"), [(0, 1), (8, 2)])
+def test_health_of_a_meter(fake_device, events, health):
+    values = found(report_of(fake_device({1: {}, 203: {"Evt": events}}), "generic-meter"))
+    assert values["PCC1/LPHD1.PhyHealth"] == (health, q.GOOD)
 
 
 def test_states_the_table_does_not_know_are_out_of_range(fake_device, hybrid_models):
