@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +16,7 @@ from s4g_gateway.errors import AdapterError, EncodeError, TransientError
 from s4g_gateway.model import AddCause, Control, ControlAnswer, DataSet, Reason, Report, refused
 from s4g_gateway.runtime.contract import Services
 from s4g_gateway.runtime.worker_link import Callbacks, WorkerLink, WorkerTimes
+from s4g_gateway.runtime.worker_process import WorkerProcess
 from s4g_gateway.workers import frames
 
 __all__ = ["Worker", "WorkerTimes"]
@@ -62,6 +61,7 @@ class Worker:
         )
         self._times = times or WorkerTimes()
         self._link: WorkerLink | None = None
+        self._was_ready = False
         # The newest Report of each DataSet sent to the child: a new child starts with them.
         self._reports: dict[int, Report] = {}
 
@@ -73,7 +73,7 @@ class Worker:
     @property
     def process_id(self) -> int | None:
         """The child's process id while there is a child."""
-        return None if self._link is None else self._link.process.pid
+        return None if self._link is None else self._link.pid
 
     async def run(self, services: Services) -> None:
         """Keeps the child running until cancelled; then asks it to stop, waits, and kills it if need be.
@@ -88,12 +88,12 @@ class Worker:
         loop = asyncio.get_running_loop()
         backoff_s, last_error = times.first_backoff_s, ""
         while True:
-            started_s = loop.time()
+            started_s, self._was_ready = loop.time(), False
             try:
                 await self._run_once(first, services, log)
             except AdapterError as error:
                 # Once for each reason: a worker that cannot start must not fill the log.
-                write = log.error if str(error) != last_error else log.debug
+                write = log.error if self._was_ready or str(error) != last_error else log.debug
                 last_error = str(error)
                 write("worker lost, starting it again", error=last_error)
             self.restarts += 1
@@ -113,9 +113,13 @@ class Worker:
         try:
             if link is None or not link.ready:
                 raise TransientError("it does not run")
-            return (await link.ask(frames.AnswerFrame, frames.ControlFrame, control)).answer
-        except (TransientError, EncodeError) as error:
-            return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, f"worker {self.module}: {error}")
+            async with asyncio.timeout(self._times.control_s):
+                return (await link.ask(frames.AnswerFrame, frames.ControlFrame, control)).answer
+        except TimeoutError:
+            reason = f"no answer within {self._times.control_s:g} s"
+        except (AdapterError, EncodeError) as error:
+            reason = str(error)
+        return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, f"worker {self.module}: {reason}")
 
     async def call(self, name: str, body: Any, *, timeout_s: float) -> Any:
         """Asks the child.
@@ -152,68 +156,38 @@ class Worker:
             EncodeError: a value that MessagePack cannot carry.
         """
         self._reports[data_set_index] = report
-        if self._link is not None and self._link.ready:
-            self._link.send_report(frames.report_frame(data_set_index, report))
+        self._send(data_set_index, report)
 
     async def _run_once(self, first: bytearray, services: Services, log: Any) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            process = await _spawn(self.module, theirs)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        process = await WorkerProcess.start(self.module, log)
         link = self._link = WorkerLink(
-            process=process,
-            reader=reader,
-            writer=writer,
+            process,
             data_sets=self._data_sets,
             callbacks=self._callbacks,
             times=self._times,
             counters=services.counters,
             log=log,
         )
-        stopping = False
+        grace_s = 0.0
         try:
-            writer.write(first)
-            await link.run()
+            await link.run(first)
         except asyncio.CancelledError:
-            stopping = True
+            grace_s = self._times.stop_s
             raise
         finally:
-            link.close(f"worker {self.module} ended")
+            services.counters.set("worker_running", 0)
+            self._was_ready = link.was_ready
             try:
-                await link.end(self._times.stop_s if stopping else 0.0)
+                await link.end(f"worker {self.module} ended", grace_s=grace_s)
             finally:
                 self._link = None
-                services.counters.set("worker_running", 0)
 
     def _is_ready(self, info: Any) -> None:
+        for index, report in self._reports.items():
+            self._send(index, replace(report, included=None, reason=Reason.INTEGRITY))
         if self._on_ready is not None:
             self._on_ready(info)
-        for index, report in self._reports.items():
-            whole = replace(report, included=None, reason=Reason.INTEGRITY)
-            if self._link is not None:
-                self._link.send_report(frames.report_frame(index, whole))
 
-
-async def _spawn(module: str, theirs: socket.socket) -> asyncio.subprocess.Process:
-    try:
-        # -P: no module of the current folder takes the place of one that is installed.
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "s4g_gateway.workers",
-            module,
-            str(theirs.fileno()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            pass_fds=(theirs.fileno(),),
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise TransientError(f"{sys.executable} cannot be run: {error}") from error
+    def _send(self, data_set_index: int, report: Report) -> None:
+        if self._link is not None and self._link.ready:
+            self._link.send_report(frames.report_frame(data_set_index, report))

@@ -12,6 +12,7 @@ import socket
 import sys
 import traceback
 
+from s4g_gateway.errors import GatewayError
 from s4g_gateway.workers.contract import Channel
 
 _PR_SET_PDEATHSIG = 1
@@ -33,7 +34,11 @@ def _main(module: str, descriptor: int) -> int:
     _settle()
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
-    channel = Channel(connection)
+    try:
+        channel = Channel(connection)
+    except (OSError, GatewayError) as error:
+        sys.stderr.write(f"no start from the gateway: {error}\n")
+        return 1
     try:
         importlib.import_module(module).main(channel)
     except Exception as error:  # noqa: BLE001 - the outermost frame of the process

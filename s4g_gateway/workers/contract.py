@@ -53,6 +53,9 @@ __all__ = [
 ]
 
 READ_BYTES: Final = 1 << 18
+# Controls and calls that wait for receive().
+MAX_REQUESTS: Final = 512
+_BUSY: Final = "the worker is busy; no more requests are queued"
 # How long a worker whose gateway is gone may take to return.
 ORPHAN_GRACE_S: Final = 2.0
 
@@ -80,7 +83,7 @@ class Channel:
         # What waits for receive(): Reports by DataSet, so that a slow worker gets the newest, and the others in order.
         self._reports: dict[int, ReportFrame] = {}
         self._requests: deque[ControlFrame | CallFrame] = deque()
-        self._stop = False
+        self._stop = self._gone = False
         self._answers: dict[int, AnswerFrame | ReplyFrame | RefusalFrame | None] = {}
         self._main = threading.get_ident()
         self._waiting = False
@@ -280,18 +283,16 @@ class Channel:
             self._send(frame)
             with self._condition:
                 self._rest(waiting=True)
-                self._condition.wait_for(lambda: self._stopped or self._answers[number], timeout_s)
+                self._condition.wait_for(lambda: self._gone or self._answers[number], timeout_s)
                 self._rest(waiting=False)
         finally:
             with self._condition:
                 found = self._answers.pop(number)
         return found
 
-    _stopped = False
-
     def _end(self) -> None:
         with self._condition:
-            self._stop = self._stopped = True
+            self._stop = self._gone = True
             self._condition.notify_all()
 
     def _first_frames(self) -> tuple[StartFrame, list[Frame]]:
@@ -326,13 +327,16 @@ class Channel:
             stalled_s = 0.0 if self._waiting else monotonic() - self._sign_s
             self._send(PongFrame(frame.number, stalled_s))
             return
+        refuse: ControlFrame | CallFrame | None = None
         with self._condition:
             match frame:
                 case ReportFrame(data_set_index=index):
                     older = self._reports.pop(index, None)
                     self._reports[index] = frame if older is None else merge(older, frame)
-                case ControlFrame() | CallFrame():
+                case ControlFrame() | CallFrame() if len(self._requests) < MAX_REQUESTS:
                     self._requests.append(frame)
+                case ControlFrame() | CallFrame():
+                    refuse = frame
                 case AnswerFrame() | ReplyFrame() | RefusalFrame():
                     if frame.number in self._answers:
                         self._answers[frame.number] = frame
@@ -341,3 +345,8 @@ class Channel:
                 case _:
                     raise DecodeError(f"{type(frame).__name__} is nothing that a gateway sends")
             self._condition.notify_all()
+        # The gateway asks little at a time, but what it no longer waits for still stands here.
+        if isinstance(refuse, ControlFrame):
+            self.answer(refuse, refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, _BUSY))
+        elif refuse is not None:
+            self.refuse(refuse, _BUSY, transient=True)

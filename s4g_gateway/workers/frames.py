@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from itertools import compress
+from operator import ne
 from typing import Any, Final
 
 import msgspec
@@ -293,7 +294,7 @@ def report(frame: ReportFrame, data_sets: tuple[DataSet, ...]) -> Report:
         or not (included is None or len(included) == size)
     ):
         raise ModelError(f"Report of {data_set.name!r}: a column is not {size} members long")
-    if any(map(_unlike_itself, values)):
+    if any(map(ne, values, values)):  # NaN is the one value unlike itself
         raise ModelError(f"Report of {data_set.name!r} holds NaN; expected None with a quality that says why")
     return Report(
         data_set,
@@ -304,10 +305,6 @@ def report(frame: ReportFrame, data_sets: tuple[DataSet, ...]) -> Report:
         included,
         _TIME_QUALITY[frame.time_quality & 7],
     )
-
-
-def _unlike_itself(value: Value) -> bool:
-    return value != value  # noqa: PLR0124 - NaN is the one value unlike itself
 
 
 def merge(older: ReportFrame, newer: ReportFrame) -> ReportFrame:
