@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "watch": (f"{_CLI}.watch:watch", "Show the points of a running gateway."),
     "read": (f"{_CLI}.read:read", "Read points of a running gateway."),
     "operate": (f"{_CLI}.operate:operate", "Send one Control through a running gateway."),
+    "function": (f"{_CLI}.function:function", "Show or set a grid-support function of a device."),
     "reload": (f"{_CLI}.reload:reload", "Make a running gateway read its site file again."),
     "points": (f"{_CLI}.points:points", "Export the signal list for the control centre."),
     "interfaces": (f"{_CLI}.interfaces:interfaces", "Print the interface catalogue of D3.1."),

@@ -108,6 +108,18 @@ class Operate(Request, frozen=True, tag="operate"):
     command_id: Text = ""
 
 
+class ReadFunction(Request, frozen=True, tag="function"):
+    """Asks a device for the state of a function of TR 61850-90-7; it is set with ``operate`` and a text value.
+
+    Attributes:
+        reference: the point that takes the function's requests.
+        code: which of the functions of that point; empty for the one that the device's settings stand for.
+    """
+
+    reference: Text
+    code: Text = ""
+
+
 class Status(Request, frozen=True, tag="status"):
     """Asks what the site and its connectors are doing."""
 
@@ -116,7 +128,7 @@ class Reload(Request, frozen=True, tag="reload"):
     """Reads the site file again."""
 
 
-AnyRequest = ListPoints | Read | Watch | Unwatch | Operate | Status | Reload
+AnyRequest = ListPoints | Read | Watch | Unwatch | Operate | ReadFunction | Status | Reload
 
 _REQUESTS: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 

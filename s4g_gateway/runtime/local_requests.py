@@ -19,7 +19,7 @@ from s4g_gateway.model import (
 )
 from s4g_gateway.runtime.clock import Clock
 from s4g_gateway.runtime.database import RealTimeDatabase
-from s4g_gateway.runtime.local_protocol import CHUNK_POINTS, ListPoints, Operate, Read
+from s4g_gateway.runtime.local_protocol import CHUNK_POINTS, ListPoints, Operate, Read, ReadFunction
 from s4g_gateway.runtime.local_watch import finite, matches
 from s4g_gateway.security import Action, Principal
 
@@ -89,6 +89,7 @@ def list_points(database: RealTimeDatabase, principal: Principal, request: ListP
 
 
 def _control(point: ControlPoint) -> Fields:
+    of_functions = {"functions": point.functions, "device": point.device} if point.functions else {}
     return {
         "value_type": point.value_type.value,
         "unit": point.unit,
@@ -96,7 +97,7 @@ def _control(point: ControlPoint) -> Fields:
         "minimum": point.minimum,
         "maximum": point.maximum,
         "expires": point.expires,
-    }
+    } | of_functions
 
 
 def read_points(database: RealTimeDatabase, principal: Principal, request: Read) -> Fields:
@@ -121,6 +122,25 @@ def read_points(database: RealTimeDatabase, principal: Principal, request: Read)
             }
         )
     return {"points": points}
+
+
+async def read_function(database: RealTimeDatabase, principal: Principal, request: ReadFunction) -> Fields:
+    """Returns the answer of ``function``: what the device says of it now.
+
+    Raises:
+        AccessError: the principal may not read it.
+        ModelError: the point takes no function requests.
+        AdapterError: the device did not answer, or lacks the function.
+    """
+    state = await database.arbitration.read_function(principal, request.reference, request.code)
+    return {
+        "function": state.function,
+        "enabled": state.enabled,
+        "parameters": dict(state.parameters),
+        "curve": state.curve,
+        "points_limit": state.points_limit,
+        "place": state.place,
+    }
 
 
 async def operate(database: RealTimeDatabase, clock: Clock, principal: Principal, request: Operate) -> Fields:

@@ -33,6 +33,7 @@ from s4g_gateway.runtime.local_protocol import (
     ListPoints,
     Operate,
     Read,
+    ReadFunction,
     Reload,
     Status,
     Unwatch,
@@ -209,6 +210,8 @@ class _Session:
                 yield requests.read_points(site.database, principal, request)
             case Operate():
                 yield await requests.operate(site.database, site.clock, principal, request)
+            case ReadFunction():
+                yield await requests.read_function(site.database, principal, request)
             case Status():
                 yield {"status": requests.status(site.status())}
             case Reload():

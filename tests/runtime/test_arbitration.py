@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from s4g_gateway.errors import AccessError, ModelError, TransientError
 from s4g_gateway.model import (
     ACCEPTED,
     NS_PER_S,
@@ -17,6 +18,7 @@ from s4g_gateway.model import (
     ValueType,
     refused,
 )
+from s4g_gateway.profiles.iec61850_90_7 import FunctionState
 from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.clock import ManualClock
 from s4g_gateway.security import Principal, default_policy
@@ -211,3 +213,70 @@ async def test_a_switching_command_does_not_expire(site):
     site.clock.advance(1e6)
     await site.arbitration.tick()
     assert site.device.done == [True]
+
+
+CURVE = ObjectReference("INV1/DVVR1.VVArCrv")
+FUNCTION = ControlPoint(
+    reference=CURVE, value_type=ValueType.TEXT, expires=False, functions=("VV11",), device="inverter"
+)
+
+
+def functions(**more):
+    clock, device, audit = ManualClock(), Device(), Audit()
+    made = Arbitration(clock=clock, policy=default_policy(), audit=audit, ledger=Ledger(), **more)
+    return clock, device, audit, made
+
+
+def request(clock, value, **more):
+    origin = Origin(category=OriginCategory.MAINTENANCE, identity="x")
+    return Control(
+        **{"reference": CURVE, "value": value, "origin": origin, "time_ns": clock.wall_ns(), **more}
+    )
+
+
+async def test_a_function_takes_text_and_stays_unless_it_has_an_end():
+    clock, device, audit, made = functions()
+    made.add("c", [FUNCTION], device.execute)
+    assert (await made.control(SCADA, request(clock, "{}"))).accepted
+    assert (audit[-1]["value"], made.holds()) == ("{}", {})
+    assert (await made.control(SCADA, request(clock, 1.0))).add_cause is AddCause.INCONSISTENT_PARAMETERS
+    assert (await made.control(VIEWER, request(clock, "{}"))).add_cause is AddCause.NO_ACCESS_AUTHORITY
+    end_ns = clock.wall_ns() + 60 * NS_PER_S
+    assert (await made.control(SCADA, request(clock, "{1}", not_after_ns=end_ns, priority=2))).accepted
+    assert made.holds()[CURVE].not_after_ns == end_ns
+    assert (await made.control(PLAN, request(clock, "{2}"))).add_cause is AddCause.BLOCKED_BY_COMMAND
+    clock.advance(61)
+    await made.tick()
+    assert (device.done, made.holds()) == (["{}", "{1}", None], {})
+
+
+async def test_a_set_point_takes_text_only_where_it_carries_a_function():
+    clock, device, _, made = functions()
+    plain = ControlPoint(reference=POWER)
+    made.add("c", [plain, replace(plain, reference=CURVE, functions=("INV4",))], device.execute)
+    assert (await made.control(SCADA, request(clock, "{}"))).accepted
+    answer = await made.control(SCADA, request(clock, "{}", reference=POWER))
+    assert answer.add_cause is AddCause.INCONSISTENT_PARAMETERS
+    assert CURVE in made.holds()
+
+
+async def test_a_function_is_read_by_who_may_read_it():
+    _, device, _, made = functions(execute_timeout_s=0.05)
+    asked = []
+
+    async def read(reference, code):
+        asked.append((reference, code))
+        await asyncio.sleep(device.delay_s)
+        return FunctionState(function="VV11", enabled=True)
+
+    made.add("c", [FUNCTION, ControlPoint(reference=POWER)], device.execute, read)
+    assert (await made.read_function(VIEWER, CURVE, "VV11")).enabled
+    assert asked == [(CURVE, "VV11")]
+    with pytest.raises(AccessError):
+        await made.read_function(Principal(name="x", roles=frozenset()), CURVE)
+    for reference in (POWER, "INV9/DVVR1.VVArCrv"):
+        with pytest.raises(ModelError, match="takes no function requests"):
+            await made.read_function(VIEWER, reference)
+    device.delay_s = 30
+    with pytest.raises(TransientError, match="no answer by the device"):
+        await made.read_function(VIEWER, CURVE)

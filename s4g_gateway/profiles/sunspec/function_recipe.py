@@ -56,6 +56,8 @@ class FunctionRecipe:
         """Returns the raw values that bring the device back to how it is now."""
         twin = self._twin
         kept: dict[str, Value] = {twin.enable: self._found.get(twin.enable)}
+        # A timer that stays behind would end what is given back.
+        kept |= {path: self._found[path] for path in self._timers() if self._found.get(path) is not None}
         if twin.active:
             kept[twin.active] = self._found.get(twin.active)
         if twin.kind == "settings":
@@ -103,14 +105,14 @@ class FunctionRecipe:
         curve = {f".{path.removeprefix(first)}": raw for path, raw in kept.items() if path.startswith(first)}
         rest = {path: raw for path, raw in kept.items() if path != twin.enable and raw is not None}
         if twin.kind == "adopt":
-            rest = {}
+            rest = {path: raw for path, raw in rest.items() if not path.startswith(first)}
             if curve:
                 yield from self._adopt(curve, {})
         enable = {twin.enable: kept.get(twin.enable) or 0}
         if rest:
             yield from self._access.write(rest)
         yield from self._access.write(enable)
-        yield from self._access.confirm({**rest, **enable})
+        yield from self._access.confirm({**rest, **enable}, ignore=self._timers())
 
     # -- curves ----------------------------------------------------------------------------------
 
