@@ -27,6 +27,7 @@ class HouseRatings:
         base_load_w: load at night.
         peak_load_w: what the evening peak adds.
         voltage_v: nominal phase voltage.
+        charges_disconnected: true where PV charges the battery while the AC switch is open (a DC bus).
     """
 
     pv_peak_w: float = 5_500.0
@@ -38,6 +39,7 @@ class HouseRatings:
     base_load_w: float = 350.0
     peak_load_w: float = 2_600.0
     voltage_v: float = 230.0
+    charges_disconnected: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +135,11 @@ class House:
             else min(self.orders.limit_w, ratings.inverter_w)
         )
         if not self.orders.connected:
-            available_w, state.battery_w, limit_w = 0.0, 0.0, 0.0
+            limit_w = 0.0
+            if ratings.charges_disconnected:
+                state.battery_w = max(-available_w, self.battery_limits_w(duration_s)[1])
+            else:
+                available_w, state.battery_w = 0.0, 0.0
         # PV is curtailed before a discharge that was ordered
         state.pv_w = max(0.0, min(available_w, limit_w - state.battery_w))
         if state.pv_w + state.battery_w > limit_w:
@@ -164,18 +170,28 @@ class House:
         return self.ratings.pv_peak_w * math.pow(height, 1.3) * (1 - self._cloud)
 
     def _battery_w(self, seen_w: float, pv_w: float, duration_s: float) -> float:
-        state, ratings, orders = self.state, self.ratings, self.orders
+        ratings, orders = self.ratings, self.orders
         lowest, highest = orders.battery_w or (-ratings.battery_w, ratings.battery_w)
         # its own rule is self-consumption: cover the load, store the surplus
         wanted_w = min(max(seen_w, lowest), highest)
-        hours = duration_s / 3_600
-        stored_wh = ratings.battery_wh * (state.soc_pct - orders.minimum_soc_pct) / 100
-        room_wh = ratings.battery_wh * (100 - state.soc_pct) / 100
-        most_w = max(0.0, min(ratings.battery_w, stored_wh * ratings.efficiency / hours))
-        least_w = -max(0.0, min(ratings.battery_w, room_wh / ratings.efficiency / hours))
+        most_w, least_w = self.battery_limits_w(duration_s)
         if not orders.charge_from_grid:
             least_w = max(least_w, -pv_w)
         return min(max(wanted_w, least_w), most_w)
+
+    def battery_limits_w(self, duration_s: float) -> tuple[float, float]:
+        """Returns greatest discharge (>= 0) and greatest charge (<= 0) that the battery can hold for a step."""
+        state, ratings = self.state, self.ratings
+        hours = duration_s / 3_600
+        stored_wh = ratings.battery_wh * (state.soc_pct - self.orders.minimum_soc_pct) / 100
+        room_wh = ratings.battery_wh * (100 - state.soc_pct) / 100
+        most_w = max(0.0, min(ratings.battery_w, stored_wh * ratings.efficiency / hours))
+        least_w = -max(0.0, min(ratings.battery_w, room_wh / ratings.efficiency / hours))
+        return most_w, least_w
+
+    def pv_available_w(self, duration_s: float) -> float:
+        """Returns what PV will give in the next step as far as the sky stays as it is."""
+        return self._pv_w((self.state.time_s + duration_s) % DAY_S / DAY_S)
 
     def _reactive_var(self) -> float:
         state, orders = self.state, self.orders
