@@ -32,8 +32,9 @@ def hybrid_inverter(
 ) -> None:
     """Run a hybrid inverter with PV and battery: SunSpec over Modbus TCP.
 
-    It has the models 1, 103, 120 to 124 and 160 at address 40000 and obeys set-points of models 123 and 124. In
-    site.toml it is template fronius-symo-hybrid.
+    It has the models 1, 103, 120 to 124, 160, 705, 706, 711 and 712 at address 40000, obeys set-points of models 123
+    and 124, and acts on volt-var, volt-watt, frequency droop and watt-var. In site.toml it is template
+    hybrid-inverter, or fronius-symo-hybrid without these functions.
 
     \b
     Examples:

@@ -345,8 +345,8 @@ def test_the_other_older_models(old):
     assert device(FREQUENCY_CURVE, "FW22", curve=curve, recovery_pct_per_min=10, nominal_hz=50).accepted
     state = device.read(FREQUENCY_CURVE)
     assert (state.curve, state.parameters["recovery_pct_per_min"]) == (curve, 10)
-    assert device("INV1/DFPF2.PFGnTgtSpt", "WP41", curve=parse_curve("0:1,50:1,100:-0.95")).accepted
-    assert device.read("INV1/DFPF2.PFGnTgtSpt").curve[2] == (100, -0.95)
+    assert device("INV1/DFPF2.ReqPF", "WP41", curve=parse_curve("0:1,50:1,100:-0.95")).accepted
+    assert device.read("INV1/DFPF2.ReqPF").curve[2] == (100, -0.95)
     answer = device(FREQUENCY, "FW21", start_hz=0.2, droop=0.05, stop_hz=0.1, hysteresis=True)
     assert answer.accepted, answer.detail
     assert (device.raw(127, "WGra"), device.raw(127, "HysEna"), device.raw(127, "ModEna")) == (400, 1, 1)
