@@ -36,7 +36,13 @@ name = "{name}"
 description = "Simulated house: PV, battery, load, grid meter"
 latitude = 56.7
 longitude = 9.0
+radial_id = "demo-feeder-1"
 metrics_listen = "127.0.0.1:{metrics_port}"
+
+# D3.1 asks for the power of PV and battery at their AC side; a hybrid inverter measures it on its DC inputs.
+[site.roles]
+"PV1/MMXU1.TotW" = "PV1/MMDC1.Watt"
+"ESS1/MMXU1.TotW" = "ESS1/DBAT1.Watt"
 
 [[southbound]]
 name = "inverter"

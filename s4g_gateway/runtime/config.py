@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ class _Loader:
             directory=self.path.parent,
             state_directory=self.path.parent / (site.state_directory if site else "state"),
             roles=site.roles if site else {},
+            radial_id=site.radial_id if site else "",
+            position=site.position if site else "",
         )
         names: dict[str, str] = {}
         before = len(self.problems)
@@ -107,14 +110,7 @@ class _Loader:
             document,
             "northbound",
             NORTHBOUND_GROUP,
-            SiteContext(
-                site=name,
-                directory=context.directory,
-                state_directory=context.state_directory,
-                supplied=supplied,
-                controls=controls,
-                roles=context.roles,
-            ),
+            replace(context, supplied=supplied, controls=controls),
             names,
             create=complete,
             policy=policy,
@@ -290,7 +286,8 @@ def _placed(problem: Problem, file: str, key: str) -> Problem:
 
 def _surroundings(context: SiteContext, policy: AccessPolicy) -> str:
     rules = [(sorted(rule.roles), sorted(rule.actions), rule.references) for rule in policy.rules]
-    digest = hashlib.sha256(repr((sorted(context.roles.items()), context.controls, rules)).encode())
+    told = (sorted(context.roles.items()), context.radial_id, context.position, context.controls, rules)
+    digest = hashlib.sha256(repr(told).encode())
     for part in context.supplied:
         # A north-bound connector is compiled over the DataSets themselves: other objects, other connector.
         digest.update(str(id(part.data_set)).encode())

@@ -77,6 +77,8 @@ class SiteContext:
         supplied: for a north-bound connector: every DataSet of the site, south-bound order; else empty.
         controls: likewise every ControlPoint.
         roles: conventional reference -> reference of this site, from ``[site.roles]``.
+        radial_id: the DSO's name of the feeder, empty if unknown.
+        position: where the site is, as a geo URI (RFC 5870), empty if unknown.
     """
 
     site: str
@@ -85,6 +87,8 @@ class SiteContext:
     supplied: tuple[SuppliedDataSet, ...] = ()
     controls: tuple[ControlPoint, ...] = ()
     roles: Mapping[str, str] = field(default_factory=dict)
+    radial_id: str = ""
+    position: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

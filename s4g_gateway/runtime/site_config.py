@@ -31,6 +31,7 @@ class SiteTable:
         description: one line for people.
         latitude: degrees north, WGS 84.
         longitude: degrees east, WGS 84.
+        radial_id: the DSO's name of the feeder the site hangs on; told in status messages.
         setpoint_validity_s: how long a set-point without its own end holds.
         policy: file of access rules; empty for the default policy.
         state_directory: folder for journal, ledger, audit log; relative to site.toml.
@@ -44,6 +45,7 @@ class SiteTable:
     description: str = ""
     latitude: Annotated[float, Meta(ge=-90, le=90, description="degrees north")] | None = None
     longitude: Annotated[float, Meta(ge=-180, le=180, description="degrees east")] | None = None
+    radial_id: Annotated[str, Meta(max_length=255, description="the DSO's name of the feeder")] = ""
     setpoint_validity_s: Annotated[
         float, Meta(gt=0, description="validity of a set-point without an end")
     ] = 900.0
@@ -55,6 +57,17 @@ class SiteTable:
     metrics_listen: Annotated[str, Meta(description="host:port of metrics and health page")] = ""
     insecure: bool = False
     roles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def position(self) -> str:
+        """Where the site is, as a geo URI; empty where a coordinate is missing.
+
+        Source: RFC 5870 §3 (clause unverified).
+        """
+        if self.latitude is None or self.longitude is None:
+            return ""
+        north, east = (f"{angle:.7f}".rstrip("0").rstrip(".") for angle in (self.latitude, self.longitude))
+        return f"geo:{north},{east}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

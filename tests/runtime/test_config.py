@@ -186,6 +186,20 @@ def test_a_reload_keeps_what_did_not_change(tmp_path):
     assert changed.northbound[0].connector is not first.northbound[0].connector
 
 
+def test_feeder_and_position_reach_north_bound_connectors(tmp_path):
+    told = 'name = "house-1"\nlatitude = -0.00001\nlongitude = 11.5\nradial_id = "f-1"'
+    path = write(tmp_path, GOOD.replace('name = "house-1"', told))
+    first = load_site(path)
+    context = first.northbound[0].connector.context
+    assert (context.radial_id, context.position) == ("f-1", "geo:-0.00001,11.5")
+    path.write_text(path.read_text().replace("11.5", "12"))
+    second = load_site(path, first)
+    assert second.northbound[0].connector.context.position == "geo:-0.00001,12"
+    assert second.southbound[0] is first.southbound[0]
+    path.write_text(GOOD)
+    assert load_site(path).northbound[0].connector.context.position == ""
+
+
 def test_a_changed_file_named_in_a_table_counts_as_a_change(tmp_path):
     (tmp_path / "registers.toml").write_text("a")
     path = write(tmp_path, GOOD.replace('host = "127.0.0.1"', 'host = "h"\ntable = "registers.toml"'))

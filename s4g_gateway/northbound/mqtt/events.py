@@ -13,6 +13,7 @@ from s4g_gateway.codecs.senml import Format
 from s4g_gateway.errors import AccessError, ConfigError, EncodeError, Problem
 from s4g_gateway.interfaces import Message, MessageBinding, MessageError, bind_message, load_catalogue, topic
 from s4g_gateway.model import DataSet, ObjectReference, Reason, Report
+from s4g_gateway.model.quality import GOOD
 from s4g_gateway.northbound.mqtt.outbox import Outbox
 from s4g_gateway.profiles.senml import Encoder, WireMember, compile_encoder
 from s4g_gateway.runtime.contract import Services, SiteContext
@@ -31,7 +32,8 @@ class SiteMessage:
         form: representation.
 
     Attributes:
-        data_set: the points it has here; None where there is none.
+        data_set: what it says here; None where the site has none of its points.
+        points: those of its members that come from devices; None likewise.
 
     Raises:
         ConfigError: the site's roles do not fit the message.
@@ -43,6 +45,9 @@ class SiteMessage:
         }
         self.topic = topic(context.site, node, _INTERFACE, message)
         self.data_set: DataSet | None = None
+        self.points: DataSet | None = None
+        # Values the site file gives, by position in data_set.
+        self.fixed: dict[int, str] = {}
         self.encoder: Encoder | None = None
         try:
             binding = bind_message(message, context.roles, _devices(message, members.keys()))
@@ -57,10 +62,49 @@ class SiteMessage:
                     f"a point in {member.unit or 'no unit'} for {message.name}",
                 )
         if present:
-            self.data_set = DataSet(message.name, tuple(members[entry.reference] for entry in present))
+            self.points = DataSet(message.name, tuple(members[entry.reference] for entry in present))
+            told = _told_by_the_file(context, binding.data_set, self.points)
+            everything = tuple(
+                members.get(entry.reference, entry)
+                for entry in binding.data_set.members
+                if entry.reference in members or entry.reference in told
+            )
+            self.data_set = DataSet(message.name, everything) if told else self.points
+            self.fixed = {self.data_set.index[reference]: value for reference, value in told.items()}
             self.encoder = compile_encoder(
                 self.data_set, site=context.site, form=form, wire=_wire(binding, self.data_set)
             )
+
+    def report(self, view: View) -> Report:
+        """Returns what it says now.
+
+        Args:
+            view: of ``points``.
+        """
+        found = view.snapshot(Reason.INTEGRITY)
+        if self.data_set is None or not self.fixed:
+            return found
+        moments = found.times_ns()
+        rest = iter(zip(found.values, found.quality, moments, strict=True))
+        # What the site file says has held for as long as anything here.
+        columns = [
+            (self.fixed[at], GOOD, min(moments)) if at in self.fixed else next(rest)
+            for at in range(len(self.data_set))
+        ]
+        values, quality, times = zip(*columns, strict=True)
+        return Report(self.data_set, values, quality, times, found.reason, None, found.time_quality)
+
+
+def _told_by_the_file(context: SiteContext, data_set: DataSet, points: DataSet) -> dict[ObjectReference, str]:
+    """Returns what site.toml itself says of the devices of a message, where they do not say it."""
+    texts = {"GGIO1.RadialId": context.radial_id, "LPHD1.PhyNam.location": context.position}
+    devices = {reference.partition("/")[0] for reference in points.references}
+    told = {}
+    for reference in data_set.references:
+        device, _, rest = reference.partition("/")
+        if device in devices and texts.get(rest) and reference not in points.index:
+            told[reference] = texts[rest]
+    return told
 
 
 def _devices(message: Message, references: object) -> tuple[str, ...]:
@@ -127,13 +171,13 @@ class LessagEvents:
 
     def _subscribe(self, services: Services) -> None:
         for message in (self.measurement, self.status):
-            if message.data_set is None:
+            if message.points is None:
                 continue
             try:
-                self._views[message] = services.database.view(services.principal, message.data_set)
+                self._views[message] = services.database.view(services.principal, message.points)
                 if message is self.status:
                     self._subscription = services.database.subscribe_view(
-                        services.principal, message.data_set, self._status_changed
+                        services.principal, message.points, self._status_changed
                     )
             except AccessError as error:
                 self._views.pop(message, None)
@@ -164,8 +208,8 @@ class LessagEvents:
         view = self._views.get(self.status)
         if view is None:
             return None
-        report = view.snapshot()
-        return view.data_set.members, report.values, report.quality
+        report = self.status.report(view)
+        return report.data_set.members, report.values, report.quality
 
     async def run(self) -> None:
         """Publishes the measurement in its period until cancelled, whether or not the broker is there."""
@@ -189,7 +233,7 @@ class LessagEvents:
         if view is None or message.encoder is None or self._outbox is None:
             return
         try:
-            payload = message.encoder.encode(view.snapshot(Reason.INTEGRITY))
+            payload = message.encoder.encode(message.report(view))
         except EncodeError as error:
             self._log.error("event cannot be encoded", topic=message.topic, reason=str(error))
             return

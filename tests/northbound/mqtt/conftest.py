@@ -97,7 +97,8 @@ class House:
     values = staticmethod(values)
     counted = staticmethod(counted)
 
-    def __init__(self, state, *, data_sets=(INVERTER, METER, SECRET)):
+    def __init__(self, state, *, data_sets=(INVERTER, METER, SECRET), **told):
+        self.told = told
         self.clock = SystemClock()
         self.state = state
         state.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,7 @@ class House:
             state_directory=self.state,
             supplied=self.supplied,
             controls=CONTROLS,
+            **self.told,
         )
         keys.setdefault("clients", {"grid": ("GESSCON",), "screen": ("VIEWER",)})
         return MQTT.create("broker", MqttConfig(url=url, **keys), context)

@@ -105,6 +105,21 @@ async def test_status_event_is_sent_on_change_and_retained(house, broker, consum
         assert (await late.message(topic)).retain
 
 
+async def test_status_event_tells_feeder_and_position_of_each_device(house, broker, consume):
+    house.told = {"radial_id": "feeder-12", "position": "geo:56.7,9"}
+    house.publish_all()
+    consumer = await consume(f"{NODE}/lessag-eb/status")
+    async with house.running(broker.url):
+        message = await consumer.message(f"{NODE}/lessag-eb/status")
+    assert house.values(message) == {
+        "house/ESS1/LPHD1.PhyHealth": 1,
+        "house/ESS1/radial_id": "feeder-12",
+        "house/ESS1/LPHD1.PhyNam.location": "geo:56.7,9",
+        "house/ESS1/LPHD1.PhyNam.vendor": "Fronius",
+    }
+    assert len({record.get("t") for record in json.loads(message.payload) if "t" in record}) <= 1
+
+
 async def test_online_is_retained_and_taken_back_on_a_clean_end(house, broker, consume):
     topic = f"{NODE}/smx-eb/online"
     async with house.running(broker.url):
