@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 
 from s4g_gateway.model import (
@@ -10,7 +10,6 @@ from s4g_gateway.model import (
     AddCause,
     Control,
     ControlAnswer,
-    ControlModel,
     ControlService,
     ObjectReference,
     Origin,
@@ -25,7 +24,7 @@ class CommandDesk:
 
     Args:
         services: database, clocks, log, counters.
-        models: control model by reference.
+        select_first: references whose points ask for a selection that the client's own services do not make.
         peers: who stands behind each connection to the worker; read, never written.
         priority: priority of the Controls.
         validity_s: how long a set-point holds, 0 for the site's default.
@@ -34,14 +33,14 @@ class CommandDesk:
     def __init__(
         self,
         services: Services,
-        models: Mapping[ObjectReference, ControlModel],
+        select_first: Container[ObjectReference],
         peers: Mapping[str, Principal],
         *,
         priority: int,
         validity_s: float,
     ) -> None:
         self._services = services
-        self._models = models
+        self._select_first = select_first
         self._peers = peers
         self._priority = priority
         self._validity_ns = round(validity_s * NS_PER_S)
@@ -81,10 +80,7 @@ class CommandDesk:
             not_after_ns=not_after_ns,
         )
         database = self._services.database
-        if (
-            control.service is ControlService.OPERATE
-            and self._models.get(control.reference) is ControlModel.SBO_NORMAL
-        ):
+        if control.service is ControlService.OPERATE and control.reference in self._select_first:
             # A plain select carries neither value nor ctlNum; the selection is made whole now that they are known.
             answer = await database.control(
                 principal, replace(whole, service=ControlService.SELECT, not_after_ns=None)

@@ -10,7 +10,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
 from s4g_gateway.errors import GatewayError, ModelError, TransientError
-from s4g_gateway.model import DataSet, Report
+from s4g_gateway.model import ControlModel, DataSet, ObjectReference, Report
 from s4g_gateway.northbound.iec104.config import split_listen
 from s4g_gateway.northbound.iec61850.commands import CommandDesk
 from s4g_gateway.northbound.iec61850.config import ClientTable
@@ -52,7 +52,7 @@ class ServerRun:
         self._tasks: set[asyncio.Task[None]] = set()
         self._desk = CommandDesk(
             services,
-            {control.reference: control.model for control in self._plan.controls},
+            _select_first(connector),
             self._peers,
             priority=self._config.command_priority,
             validity_s=self._config.setpoint_validity_s,
@@ -253,3 +253,14 @@ class ServerRun:
 
 def _plain(binding: Binding) -> list[Any]:
     return [binding.value, binding.quality, binding.time, binding.factor]
+
+
+def _select_first(connector: Iec61850Server) -> frozenset[ObjectReference]:
+    """Returns the points that ask for a selection with value and number, which only SBOw brings."""
+    served = {control.reference: control.model for control in connector.plan.controls}
+    return frozenset(
+        point.reference
+        for point in connector.controls
+        if point.model in (ControlModel.SBO_NORMAL, ControlModel.SBO_ENHANCED)
+        and served.get(point.reference) is not ControlModel.SBO_ENHANCED
+    )

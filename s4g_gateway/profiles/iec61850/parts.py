@@ -172,11 +172,13 @@ class PlannedDevice:
     Attributes:
         name: its full name on the wire, such as ``ESS1``.
         nodes: LLN0 first.
+        inst: its name within the IED in SCL; empty for the same.
         description: one line for people.
     """
 
     name: str
     nodes: tuple[PlannedNode, ...]
+    inst: str = ""
     description: str = ""
 
 
@@ -230,6 +232,7 @@ class ModelPlan:
         devices: logical devices.
         bindings: points that are served.
         controls: control objects that are served.
+        enums: literals of each enumeration in use, empty where they are not public.
     """
 
     ied_name: str

@@ -186,14 +186,14 @@ class _Planner:
     def finish(self) -> ModelPlan:
         devices: list[PlannedDevice] = []
         for device, nodes in self._devices.items():
-            number, name, count = 1, device, 0
+            number, name, count = 1, device.replace("-", "_"), 0  # MMS knows no hyphens
             share: list[_Node] = []
             for node in nodes.values():
                 size = len(node.objects)
                 if share and count + size > self._settings.objects_per_device:
                     devices.append(self._device(name, share))
                     number, count, share = number + 1, 0, []
-                    name = f"{device}_{number}"
+                    name = f"{device.replace('-', '_')}_{number}"
                 share.append(node)
                 count += size
             devices.append(self._device(name, share))
