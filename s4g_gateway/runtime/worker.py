@@ -112,14 +112,14 @@ class Worker:
         link = self._link
         try:
             if link is None or not link.ready:
-                raise TransientError("it does not run")
+                raise TransientError(f"worker {self.module} does not run")
             async with asyncio.timeout(self._times.control_s):
                 return (await link.ask(frames.AnswerFrame, frames.ControlFrame, control)).answer
         except TimeoutError:
-            reason = f"no answer within {self._times.control_s:g} s"
+            reason = f"worker {self.module} did not answer within {self._times.control_s:g} s"
         except (AdapterError, EncodeError) as error:
             reason = str(error)
-        return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, f"worker {self.module}: {reason}")
+        return refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, reason)
 
     async def call(self, name: str, body: Any, *, timeout_s: float) -> Any:
         """Asks the child.
@@ -168,9 +168,12 @@ class Worker:
             counters=services.counters,
             log=log,
         )
-        grace_s = 0.0
+        grace_s, why = 0.0, f"worker {self.module} ended"
         try:
             await link.run(first)
+        except AdapterError as error:
+            why = f"worker {self.module}: {error}"
+            raise
         except asyncio.CancelledError:
             grace_s = self._times.stop_s
             raise
@@ -178,7 +181,7 @@ class Worker:
             services.counters.set("worker_running", 0)
             self._was_ready = link.was_ready
             try:
-                await link.end(f"worker {self.module} ended", grace_s=grace_s)
+                await link.end(why, grace_s=grace_s)
             finally:
                 self._link = None
 

@@ -25,6 +25,7 @@ QUEUE_BYTES: Final = 1 << 18
 FULL_BYTES: Final = 4 << 20
 # Controls and calls on their way at a time, either direction.
 MAX_OUTSTANDING: Final = 256
+_BUSY: Final = f"the gateway is busy with {MAX_OUTSTANDING} requests of this worker; no more are queued"
 MAX_COUNTERS: Final = 256
 _PINGS_PER_HANG: Final = 4
 _CANCEL_S: Final = 1.0
@@ -145,7 +146,7 @@ class WorkerLink:
         if self._closed:
             raise TransientError(self._closed)
         if len(self._asked) >= MAX_OUTSTANDING or self._unsent() > FULL_BYTES:
-            raise TransientError(f"it is busy with {len(self._asked)} requests; no more are queued")
+            raise TransientError(f"the worker is busy with {len(self._asked)} requests; no more are queued")
         self._number += 1
         number = self._number
         future: asyncio.Future[Frame] = self._loop.create_future()
@@ -158,7 +159,7 @@ class WorkerLink:
         if isinstance(found, frames.RefusalFrame):
             raise (TransientError if found.transient else PermanentError)(found.message)
         if not isinstance(found, expected):
-            raise TransientError(f"it answered with {type(found).__name__}")
+            raise TransientError(f"the worker answered with {type(found).__name__}")
         return found
 
     def _write(self, frame: Frame | bytearray) -> None:
@@ -221,6 +222,12 @@ class WorkerLink:
                 future = self._asked.get(frame.number)
                 if future is not None and not future.done():
                     future.set_result(frame)
+            case frames.ControlFrame(number=number) if self._serving >= MAX_OUTSTANDING:
+                self._write(
+                    frames.AnswerFrame(number, refused(AddCause.ABORTION_BY_COMMUNICATION_LOSS, _BUSY))
+                )
+            case frames.CallFrame(number=number) if self._serving >= MAX_OUTSTANDING:
+                self._write(frames.RefusalFrame(number, _BUSY, transient=True))
             case frames.ControlFrame():
                 self._serve(self._control(frame))
             case frames.CallFrame():
@@ -237,7 +244,7 @@ class WorkerLink:
                 else:
                     self._limit.suppress()
             case frames.PongFrame(stalled_s=stalled_s):
-                if stalled_s > self._times.hang_s:
+                if self.was_ready and stalled_s > self._times.hang_s:
                     raise TransientError(f"its main thread has been stuck for {stalled_s:.0f} s")
             case frames.ReadyFrame(info=info):
                 if self._closed:
@@ -261,9 +268,6 @@ class WorkerLink:
         return name in self._counters.values or len(self._counters.values) < MAX_COUNTERS
 
     def _serve(self, work: Coroutine[Any, Any, Frame]) -> None:
-        if self._serving >= MAX_OUTSTANDING:
-            work.close()
-            raise TransientError(f"it asks more than {MAX_OUTSTANDING} things at a time")
         self._serving += 1
         self._spawn(self._serve_one(work))
 
@@ -304,7 +308,8 @@ class WorkerLink:
             self._number += 1
             self._write(frames.PingFrame(self._number))
             await asyncio.sleep(times.hang_s / _PINGS_PER_HANG)
-            silent = 0 if self._heard else silent + 1
+            # What it imports and opens first has a time of its own.
+            silent = 0 if self._heard or not self.was_ready else silent + 1
             if silent >= _PINGS_PER_HANG:
                 raise TransientError(f"it answers no ping for {times.hang_s:g} s")
             if not self.was_ready and self._loop.time() - started_s > times.start_s:

@@ -17,7 +17,8 @@ FLOOD_PAUSE_S: Final = 0.01
 _LEVELS: Final = frozenset({"debug", "info", "warning", "error"})
 # What the gateway says of a line itself, or what structlog would act upon.
 _OURS: Final = frozenset(
-    {"event", "worker", "pid", "connector", "logger", "level", "time", "exc_info", "stack_info", "stacklevel"}
+    {"self", "event", "worker", "connector", "logger", "level", "time"}
+    | {"exc_info", "stack_info", "stacklevel", "positional_args", "extra"}
 )
 
 

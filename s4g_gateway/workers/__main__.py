@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 
 from s4g_gateway.errors import GatewayError
@@ -17,6 +18,8 @@ from s4g_gateway.workers.contract import Channel
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 5
+# How long a worker whose gateway is gone may take to return.
+_ORPHAN_GRACE_S = 2.0
 
 
 def _settle() -> None:
@@ -30,12 +33,18 @@ def _settle() -> None:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
+def _orphaned() -> None:
+    # Whatever the main thread is stuck in: without a gateway this process has no reason to live.
+    time.sleep(_ORPHAN_GRACE_S)
+    os._exit(1)
+
+
 def _main(module: str, descriptor: int) -> int:
     _settle()
     connection = socket.socket(fileno=descriptor)
     connection.set_inheritable(False)
     try:
-        channel = Channel(connection)
+        channel = Channel(connection, on_gone=_orphaned)
     except (OSError, GatewayError) as error:
         sys.stderr.write(f"no start from the gateway: {error}\n")
         return 1

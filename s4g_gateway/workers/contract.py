@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -56,8 +56,6 @@ READ_BYTES: Final = 1 << 18
 # Controls and calls that wait for receive().
 MAX_REQUESTS: Final = 512
 _BUSY: Final = "the worker is busy; no more requests are queued"
-# How long a worker whose gateway is gone may take to return.
-ORPHAN_GRACE_S: Final = 2.0
 
 
 class Channel:
@@ -65,6 +63,7 @@ class Channel:
 
     Args:
         connection: the inherited end of the socket pair.
+        on_gone: called in a thread of the channel when the gateway is gone, after ``receive`` has begun to say so.
 
     Attributes:
         start: what the connector gave: plain builtins.
@@ -74,7 +73,8 @@ class Channel:
         GatewayError: the first frame is no start.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, *, on_gone: Callable[[], None] | None = None) -> None:
+        self._gone_hook = on_gone
         self._socket = connection
         self._sending = threading.Lock()
         self._reader = FrameReader()
@@ -140,7 +140,7 @@ class Channel:
         report(frame, self.data_sets)
         self._send(frame)
 
-    def log(self, level: str, event: str, **fields: Any) -> None:
+    def log(self, level: str, event: str, /, **fields: Any) -> None:
         """Writes to the gateway's log.
 
         Args:
@@ -318,9 +318,8 @@ class Channel:
         except (OSError, GatewayError) as error:
             os.write(2, f"channel lost: {error}\n".encode())
         self._end()
-        # Whatever the main thread is stuck in: without a gateway this process has no reason to live.
-        threading.Event().wait(ORPHAN_GRACE_S)
-        os._exit(1)
+        if self._gone_hook is not None:
+            self._gone_hook()
 
     def _take(self, frame: Frame) -> None:
         if isinstance(frame, PingFrame):
