@@ -26,6 +26,9 @@ async def main() -> None:
         seen = 0
         async for message in client.messages:
             print(message.topic)
+            if not message.payload:
+                print("  has ended")  # the site has no such DataSet any more
+                continue
             for record in resolve(decode_pack(message.payload, Format.JSON), time.time()):
                 found = (record.value, record.string_value, record.boolean_value)
                 value = next((item for item in found if item is not None), "-")
