@@ -116,7 +116,7 @@ class PlannedReport:
         data_set: name of the data set, in the same node.
         instances: 1 to 99.
         indexed: true where two digits follow the name.
-        rpt_id: RptID; empty for one made of the instance's name.
+        rpt_id: RptID; empty for the instance's reference.
         conf_rev: ConfRev.
         triggers: TrgOps as bits (``TRIGGER_BITS``).
         options: OptFlds as bits (``OPTION_BITS``).
@@ -262,7 +262,11 @@ def describe(plan: ModelPlan) -> dict[str, Any]:
                         "data_sets": [
                             {"name": entry.name, "members": list(entry.members)} for entry in node.data_sets
                         ],
-                        "reports": [entry for block in node.reports for entry in _instances(block)],
+                        "reports": [
+                            entry
+                            for block in node.reports
+                            for entry in _instances(f"{device.name}/{node.name}", block)
+                        ],
                     }
                     for node in device.nodes
                 ],
@@ -285,12 +289,13 @@ def _describe_part(part: Attribute | SubObject) -> dict[str, Any]:
     }
 
 
-def _instances(block: PlannedReport) -> Iterator[dict[str, Any]]:
+def _instances(node: str, block: PlannedReport) -> Iterator[dict[str, Any]]:
     for instance in range(1, block.instances + 1):
         name = f"{block.name}{instance:02d}" if block.indexed else block.name
         yield {
             "name": name,
-            "rpt_id": block.rpt_id or name,
+            # The control block's own reference (IEC 61850-7-2, clause unverified): clients tell reports apart by it.
+            "rpt_id": block.rpt_id or f"{node}${'BR' if block.buffered else 'RP'}${name}",
             "buffered": block.buffered,
             "data_set": block.data_set,
             "conf_rev": block.conf_rev,

@@ -242,7 +242,7 @@ def assign(value: int, python: object) -> None:
     elif kind is MmsType.FLOAT and isinstance(python, int | float) and not isinstance(python, bool):
         lib.MmsValue_setFloat(value, python)
     elif kind is MmsType.INTEGER and isinstance(python, int) and -(1 << 63) <= python < 1 << 63:
-        lib.MmsValue_setInt64(value, int(python))
+        _assign_integer(lib, value, int(python))
     elif kind is MmsType.UNSIGNED and isinstance(python, int) and 0 <= python < 1 << 32:
         lib.MmsValue_setUint32(value, int(python))
     elif kind is MmsType.VISIBLE_STRING and isinstance(python, str):
@@ -260,6 +260,16 @@ def assign(value: int, python: object) -> None:
         lib.MmsValue_setBinaryTime(value, python // NS_PER_MS)
     else:
         raise EncodeError(f"{python!r} does not fit an MMS {kind.name.lower().replace('_', ' ')}")
+
+
+def _assign_integer(lib: Any, value: int, number: int) -> None:
+    # The library drops a 64-bit value silently where the type holds 32 bits.
+    if -(1 << 31) <= number < 1 << 31:
+        lib.MmsValue_setInt32(value, number)
+    else:
+        lib.MmsValue_setInt64(value, number)
+    if lib.MmsValue_toInt64(value) != number:
+        raise EncodeError(f"{number} does not fit the server's integer")
 
 
 def _assign_structure(lib: Any, value: int, python: object) -> None:
