@@ -49,17 +49,24 @@ class EnergyRouterServer:
         directory: for what it keeps; exists.
         models: control model of each Control by data object, such as ``{"GGIO1.ISCSO1": SBO_ENHANCED}``; direct
             with enhanced security otherwise.
+        insecure: true allows an address that is not loopback.
 
     Attributes:
         refusal: while set, every Control is refused with it.
     """
 
     def __init__(
-        self, router: EnergyRouter, directory: Path, *, models: dict[str, ControlModel] | None = None
+        self,
+        router: EnergyRouter,
+        directory: Path,
+        *,
+        models: dict[str, ControlModel] | None = None,
+        insecure: bool = False,
     ) -> None:
         self.router = router
         self.refusal: ControlAnswer | None = None
         self._directory = directory
+        self._insecure = insecure
         device = bind_device(_NAME, load_device_table(TEMPLATE, directory), {}, TEMPLATE)
         self._data_set = device.data_set
         chosen = models or {}
@@ -115,7 +122,9 @@ class EnergyRouterServer:
             supplied=supplied,
             controls=self._controls,
         )
-        server = self._server = Iec61850Server(_NAME, Iec61850Config(listen=f"{host}:{port}"), context)
+        server = self._server = Iec61850Server(
+            _NAME, Iec61850Config(listen=f"{host}:{port}", insecure=self._insecure), context
+        )
         self.show()
         services = Services(
             name=_NAME,

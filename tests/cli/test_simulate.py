@@ -36,6 +36,20 @@ async def test_devices_show_a_sunspec_map(start, words, unit):
     assert device.end() == 0
 
 
+def test_the_energy_router_is_an_iec_61850_server(start):
+    pytest.importorskip("iec61850")
+    from s4g_gateway.workers.libiec61850.client import FC, Client
+
+    router = start("simulate", "energy-router", "--port", "0", env={"PYTHONUNBUFFERED": "1"})
+    port = int(router.wait_for(r"energy router on 127\.0\.0\.1:(\d+)")[1])
+    with Client(connect_timeout_s=30, request_timeout_s=30) as client:
+        client.connect("127.0.0.1", port)
+        assert {"ER1", "PV1", "ESS1"} <= set(client.logical_devices())
+        assert client.read("ER1/GGIO1.ISCSO1.stVal", FC.ST) == 1
+    router.signal(signal.SIGTERM)
+    assert router.end() == 0
+
+
 async def test_the_fleet_answers_on_every_port(start):
     fleet = start("simulate", "fleet", "--devices", "3", "--registers", "20", "--port", "0")
     ports = fleet.wait_for(r"ports ((?:\d+ ?){3})")[1].split()

@@ -16,6 +16,10 @@ SIMULATORS: Final = {
     ),
     "meter": (f"{_HERE}.meter:meter", "Run a grid or load meter (SunSpec, Modbus TCP)."),
     "site": (f"{_HERE}.whole_site:site", "Run a whole house: inverter, grid meter, load meter."),
+    "energy-router": (
+        f"{_HERE}.energy_router:energy_router",
+        "Run the energy router of D3.1 (IEC 61850, MMS).",
+    ),
     "fleet": (f"{_HERE}.fleet:fleet", "Run many plain Modbus devices, for load."),
     "iec104-master": (
         f"{_HERE}.iec104_master:iec104_master",
