@@ -15,14 +15,15 @@ from s4g_gateway.errors import GatewayError
 from s4g_gateway.runtime.local_client import LocalClient
 
 # What fits a screen and tells the most; the rest is behind `s4g watch`.
-SHOWN = (
+_GRID = (
     "PCC1/MMXU1.TotW",
     "PCC1/MMXU1.TotVAr",
     "PCC1/MMXU1.Hz",
     "PCC1/MMXU1.PhV.phsA",
     "PCC1/MMTR1.DmdWh",
     "PCC1/MMTR1.SupWh",
-    "LOAD1/MMXU1.TotW",
+)
+_INVERTER = (
     "INV1/MMXU1.TotW",
     "INV1/DGEN1.DEROpSt",
     "INV1/DWMX1.WMaxSptPct",
@@ -32,6 +33,26 @@ SHOWN = (
     "ESS1/DSTO1.SocWh",
     "ESS1/DWGC1.WSpt",
 )
+_ROUTER = (
+    "ER1/MMXU1.TotW",
+    "ER1/XCBR1.Pos",
+    "ER1/GGIO1.ISCSO1",
+    "PV1/MMDC1.Watt",
+    "ESS1/DBAT1.Watt",
+    "ESS1/DSTO1.SocEffWhPct",
+    "ER1/DWMN1.WMinSpt",
+    "ER1/DWMX1.WMaxSpt",
+)
+SHOWN = {
+    "house": (*_GRID, "LOAD1/MMXU1.TotW", *_INVERTER),
+    "fur": (*_GRID, *_INVERTER),
+    "bucharest": (*_GRID, "LOAD1/MMXU1.TotW", *_ROUTER),
+}
+_SET_POINT = {
+    "house": "ESS1/DWGC1.WSpt 1500 --for 60",
+    "fur": "ESS1/DWGC1.WSpt 1500 --for 60",
+    "bucharest": "ER1/GGIO1.ISCSO1 5",
+}
 REFRESH_S = 1.0
 # Start-up is not part of what is measured.
 WARM_UP_S = 2.0
@@ -51,24 +72,37 @@ Say = Callable[[str], None]
     show_default=True,
     help="Simulated seconds per second.",
 )
+@click.option(
+    "--site",
+    "kind",
+    type=click.Choice(tuple(SHOWN)),
+    default="house",
+    show_default=True,
+    help="What is simulated: a SunSpec house, or D3.1's deployments in Fur or Bucharest.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON and nothing else.")
-def demo(duration: float | None, seed: int, time_scale: float, as_json: bool) -> None:
+def demo(duration: float | None, seed: int, time_scale: float, kind: str, as_json: bool) -> None:
     """Run a simulated site over real sockets and measure it.
 
     Starts a hybrid inverter with battery, a grid meter and a load meter (Modbus TCP), an MQTT broker and a gateway
-    with an IEC 60870-5-104 outstation, all on loopback; shows the points, and at the end a summary.
+    with an IEC 60870-5-104 outstation, all on loopback; shows the points, and at the end a summary. Fur has the
+    hybrid inverter and a DLMS meter (extra dlms); Bucharest the energy router (IEC 61850, extra iec61850) and two
+    DLMS meters.
 
     \b
     Examples:
       s4g demo --duration 60
+      s4g demo --site bucharest --duration 60
       s4g demo --duration 30 --json > summary.json
     """
     say: Say = (lambda _: None) if as_json else click.echo
-    summary = asyncio.run(_run(duration, seed, time_scale, say, live=not as_json))
+    summary = asyncio.run(_run(duration, seed, time_scale, kind, say, live=not as_json))
     click.echo(json.dumps(summary.as_dict(), indent=2) if as_json else "\n" + summary.as_text())
 
 
-async def _run(duration: float | None, seed: int, time_scale: float, say: Say, *, live: bool) -> Any:
+async def _run(
+    duration: float | None, seed: int, time_scale: float, kind: str, say: Say, *, live: bool
+) -> Any:
     # imported here: `s4g --help` must not load brokers and simulators
     from s4g_gateway.cli.demo_probes import Iec104Probe, MqttProbe
     from s4g_gateway.cli.demo_site import COMMON_ADDRESS, POWER_IOA, SITE_NAME, DemoSite
@@ -79,7 +113,7 @@ async def _run(duration: float | None, seed: int, time_scale: float, say: Say, *
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     say("starting simulated devices, broker and gateway ...")
-    async with DemoSite(seed=seed, time_scale=time_scale) as site:
+    async with DemoSite(seed=seed, time_scale=time_scale, kind=kind) as site:
         mqtt = MqttProbe(site.broker.port, SITE_NAME, site.changes)
         iec104 = Iec104Probe(site.iec104_port, COMMON_ADDRESS, POWER_IOA.__eq__, site.changes)
         for line in _invitation(site):
@@ -93,7 +127,7 @@ async def _run(duration: float | None, seed: int, time_scale: float, say: Say, *
             iec104.latency.seconds.clear()
             first = (await asyncio.to_thread(client.ask, "status"))["status"]
             meter = Meter(site.gateway_id or 0)
-            await _show(client, stop, duration, live=live)
+            await _show(client, SHOWN[kind], stop, duration, live=live)
             last = (await asyncio.to_thread(client.ask, "status"))["status"]
             summary = summarise(first, last, mqtt, iec104, meter)
             client.close()
@@ -112,20 +146,22 @@ def _invitation(site: Any) -> list[str]:
         f"               signal list: s4g points {site.site_file} --format csv",
         f"Subscriber     mosquitto_sub -p {site.broker.port} -t 's4g/v1/#' -v",
         f"Other screen   s4g watch --socket {site.socket_path}",
-        f"Set-point      s4g operate ESS1/DWGC1.WSpt 1500 --for 60 --socket {site.socket_path}",
+        f"Set-point      s4g operate {_SET_POINT[site.kind]} --socket {site.socket_path}",
         f"Metrics        http://127.0.0.1:{site.metrics_port}/metrics",
         "",
     ]
 
 
-async def _show(client: LocalClient, stop: asyncio.Event, duration: float | None, *, live: bool) -> None:
+async def _show(
+    client: LocalClient, shown: tuple[str, ...], stop: asyncio.Event, duration: float | None, *, live: bool
+) -> None:
     loop = asyncio.get_running_loop()
     ends_s = None if duration is None else loop.time() + duration
     with _screen() if live else contextlib.nullcontext() as show:
         while not stop.is_set() and (ends_s is None or loop.time() < ends_s):
             if show is not None:
                 with contextlib.suppress(GatewayError):
-                    points = (await asyncio.to_thread(client.ask, "read", references=list(SHOWN)))["points"]
+                    points = (await asyncio.to_thread(client.ask, "read", references=list(shown)))["points"]
                     show(points)
             wait_s = REFRESH_S if ends_s is None else min(REFRESH_S, max(0.0, ends_s - loop.time()))
             with contextlib.suppress(TimeoutError):
@@ -146,14 +182,7 @@ def _screen() -> Any:
     else:
         is_terminal = Console().is_terminal
     if not is_terminal:
-        yield lambda points: click.echo(
-            "  ".join(
-                f"{name.partition('/')[0]} {value} {unit}"
-                for name, value, unit, _, _ in point_rows(points)[:1]
-            )
-            + "  "
-            + "  ".join(f"{name} {value} {unit}" for name, value, unit, _, _ in point_rows(points)[10:13])
-        )
+        yield lambda points: click.echo(_line(point_rows(points)))
         return
 
     def table(points: list[dict[str, Any]]) -> Any:
@@ -166,3 +195,10 @@ def _screen() -> Any:
 
     with Live(table([]), auto_refresh=False) as live:
         yield lambda points: live.update(table(points), refresh=True)
+
+
+def _line(rows: list[tuple[str, str, str, str, str]]) -> str:
+    """Returns the grid power, PV and battery in one line."""
+    brief = [f"{rows[0][0].partition('/')[0]} {rows[0][1]} {rows[0][2]}"]
+    brief += [f"{row[0]} {row[1]} {row[2]}" for row in rows if row[0].startswith(("PV1/", "ESS1/"))][:3]
+    return "  ".join(brief)

@@ -10,12 +10,15 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from s4g_gateway.errors import TransientError
 from s4g_gateway.runtime.broker import EmbeddedBroker, free_port
+from s4g_gateway.simulators.deployment import Deployment
 from s4g_gateway.simulators.house import HouseState
 from s4g_gateway.simulators.simulated_site import (
     GRID_METER_UNIT,
@@ -30,70 +33,60 @@ POWER_IOA = 9001
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 
-_SITE = """\
+_HEAD = """\
 [site]
-name = "{name}"
-description = "Simulated house: PV, battery, load, grid meter"
+name = "$name"
+description = "$description"
 latitude = 56.7
 longitude = 9.0
 radial_id = "demo-feeder-1"
-metrics_listen = "127.0.0.1:{metrics_port}"
+metrics_listen = "127.0.0.1:$metrics_port"
 
-# D3.1 asks for the power of PV and battery at their AC side; a hybrid inverter measures it on its DC inputs.
-[site.roles]
-"PV1/MMXU1.TotW" = "PV1/MMDC1.Watt"
-"ESS1/MMXU1.TotW" = "ESS1/DBAT1.Watt"
-
-[[southbound]]
-name = "inverter"
-type = "sunspec"
-host = "127.0.0.1"
-port = {inverter_port}
-[[southbound.device]]
-template = "fronius-symo-hybrid"
-unit_id = {inverter_unit}
-period_s = 1.0
-
-[[southbound]]
-name = "grid-meter"
-type = "sunspec"
-host = "127.0.0.1"
-port = {grid_meter_port}
-[[southbound.device]]
-template = "generic-meter"
-unit_id = {grid_meter_unit}
-period_s = 1.0
-
-[[southbound]]
-name = "load-meter"
-type = "sunspec"
-host = "127.0.0.1"
-port = {load_meter_port}
-[[southbound.device]]
-template = "generic-meter"
-logical_devices = {{ meter = "LOAD1" }}
-unit_id = {load_meter_unit}
-period_s = 1.0
-
+"""
+_TAIL = """\
 [[northbound]]
 name = "scada"
 type = "iec104"
-listen = "127.0.0.1:{iec104_port}"
+listen = "127.0.0.1:$iec104_port"
 
 # the one signal whose way is measured gets a fixed address and no deadband
 [[northbound.point]]
 reference = "PCC1/MMXU1.TotW"
-ioa = {power_ioa}
+ioa = $power_ioa
 deadband = 0.0
 
 [[northbound]]
 name = "cloud"
 type = "mqtt"
-url = "{mqtt_url}"
+url = "$mqtt_url"
 
 [northbound.clients]
 operator = ["OPERATOR"]
 """
+DESCRIPTIONS = {
+    "house": "Simulated house: PV, battery, load, grid meter (SunSpec)",
+    "fur": "Simulated house of Fur, D3.1 6.3: SunSpec hybrid inverter, DLMS meter",
+    "bucharest": "Simulated prosumer of Bucharest, D3.1 6.1: energy router (IEC 61850), two DLMS meters",
+}
+
+
+def site_text(kind: str, **fields: object) -> str:
+    """Returns the site file of a demo.
+
+    Args:
+        kind: one of DESCRIPTIONS.
+        fields: ports, units and addresses, by the names that stand in it.
+    """
+    devices = (files("s4g_gateway.cli") / "data" / "demo" / f"{kind}.toml").read_text(encoding="utf-8")
+    known = {
+        "name": SITE_NAME,
+        "description": DESCRIPTIONS[kind],
+        "power_ioa": POWER_IOA,
+        "inverter_unit": INVERTER_UNIT,
+        "grid_meter_unit": GRID_METER_UNIT,
+        "load_meter_unit": LOAD_METER_UNIT,
+    }
+    return Template(_HEAD + devices + _TAIL).substitute(known, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +108,7 @@ class DemoSite:
     Args:
         seed: of the simulated house.
         time_scale: simulated seconds per second.
+        kind: house, fur or bucharest.
 
     Attributes:
         changes: the latest changes of the grid meter, newest last.
@@ -124,13 +118,14 @@ class DemoSite:
         directory: site file and state.
     """
 
-    def __init__(self, *, seed: int, time_scale: float) -> None:
+    def __init__(self, *, seed: int, time_scale: float, kind: str = "house") -> None:
+        self.kind = kind
         self._folder = tempfile.TemporaryDirectory(prefix="s4g-demo-")
         self.directory = Path(self._folder.name)
         self.changes: list[Change] = []
         # nine in the morning: sun, load and battery all move
         morning_s = time.time() // 86_400 * 86_400 + 9 * 3_600
-        self.devices = SimulatedSite(
+        self.devices = self._deployment(
             seed=seed, time_scale=time_scale, step_s=1.0, on_step=self._changed, start_s=morning_s
         )
         self.broker = EmbeddedBroker(self.directory / "broker")
@@ -178,6 +173,18 @@ class DemoSite:
         with contextlib.suppress(OSError):
             self._folder.cleanup()
 
+    def _deployment(self, **options: Any) -> Deployment:
+        if self.kind == "house":
+            return SimulatedSite(**options)
+        # Their libraries are extras, which a demo of the house does without.
+        from s4g_gateway.simulators.d31_sites import BucharestSite, FurSite
+
+        if self.kind == "fur":
+            return FurSite(**options)
+        folder = self.directory / "router"
+        folder.mkdir()
+        return BucharestSite(folder, **options)
+
     def _changed(self, state: HouseState) -> None:
         export_w = -float(round(-state.export_w))
         if not self.changes or self.changes[-1].export_w != export_w:
@@ -185,19 +192,14 @@ class DemoSite:
             del self.changes[:-60]
 
     def _write_site(self) -> None:
+        ports = {f"{name}_port": server.port for name, server in self.devices.servers.items()}
         self.site_file.write_text(
-            _SITE.format(
-                name=SITE_NAME,
+            site_text(
+                self.kind,
                 metrics_port=self.metrics_port,
-                inverter_port=self.devices.inverter_port,
-                inverter_unit=INVERTER_UNIT,
-                grid_meter_port=self.devices.grid_meter_port,
-                grid_meter_unit=GRID_METER_UNIT,
-                load_meter_port=self.devices.load_meter_port,
-                load_meter_unit=LOAD_METER_UNIT,
                 iec104_port=self.iec104_port,
-                power_ioa=POWER_IOA,
                 mqtt_url=self.broker.url,
+                **ports,
             ),
             encoding="utf-8",
         )

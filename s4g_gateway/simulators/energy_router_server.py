@@ -65,6 +65,7 @@ class EnergyRouterServer:
     ) -> None:
         self.router = router
         self.refusal: ControlAnswer | None = None
+        self.host = ""
         self._directory = directory
         self._insecure = insecure
         device = bind_device(_NAME, load_device_table(TEMPLATE, directory), {}, TEMPLATE)
@@ -101,6 +102,7 @@ class EnergyRouterServer:
         Raises:
             OSError: the port is taken.
         """
+        self.host = host
         policy = default_policy()
         self._ledger = SqliteCommandLedger(self._directory / "commands.sqlite")
         arbitration = Arbitration(

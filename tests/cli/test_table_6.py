@@ -11,15 +11,7 @@ from s4g_gateway.runtime.config import load_site
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PORTS = ("metrics_port", "inverter_port", "grid_meter_port", "load_meter_port", "iec104_port")
-DEMO = demo_site._SITE.format(
-    name="demo",
-    mqtt_url="mqtt://127.0.0.1:1",
-    power_ioa=9001,
-    inverter_unit=1,
-    grid_meter_unit=240,
-    load_meter_unit=241,
-    **dict.fromkeys(PORTS, 1),
-)
+DEMO = demo_site.site_text("house", mqtt_url="mqtt://127.0.0.1:1", **dict.fromkeys(PORTS, 1))
 
 
 def missing(text, folder):
