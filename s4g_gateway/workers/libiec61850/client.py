@@ -148,6 +148,7 @@ def texts(chain: int | None) -> tuple[str, ...]:
     return tuple(found)
 
 
+_CONNECT_TRIALS: Final = 5
 _STATE_HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 
 
@@ -168,12 +169,11 @@ class Client:
         request_timeout_s: float = 5.0,
     ) -> None:
         self._lib = load()
-        self._handle: int | None = self._lib.IedConnection_create()
-        self._lib.IedConnection_setConnectTimeout(self._handle, round(connect_timeout_s * 1000))
-        self._lib.IedConnection_setRequestTimeout(self._handle, round(request_timeout_s * 1000))
+        self._connect_timeout_ms = round(connect_timeout_s * 1000)
+        self._request_timeout_ms = round(request_timeout_s * 1000)
         self._on_state = on_state
         self._state_handler = _STATE_HANDLER(self._state_changed)
-        self._lib.IedConnection_installStateChangedHandler(self._handle, self._state_handler, None)
+        self._handle: int | None = self._create()
         self._specifications: dict[tuple[str, int], int] = {}
         self._lock = threading.Lock()
         self._dependants: list[Callable[[], None]] = []
@@ -204,6 +204,13 @@ class Client:
             return False
         return bool(self._lib.IedConnection_getState(self._handle) == ConnectionState.CONNECTED)
 
+    def _create(self) -> int:
+        handle: int = self._lib.IedConnection_create()
+        self._lib.IedConnection_setConnectTimeout(handle, self._connect_timeout_ms)
+        self._lib.IedConnection_setRequestTimeout(handle, self._request_timeout_ms)
+        self._lib.IedConnection_installStateChangedHandler(handle, self._state_handler, None)
+        return handle
+
     def connect(self, host: str, port: int = 102) -> None:
         """Associates.
 
@@ -214,12 +221,26 @@ class Client:
         Raises:
             TransientError: nobody answers, or the server refuses.
         """
+        for _ in range(_CONNECT_TRIALS):
+            error = ctypes.c_int()
+            self._lib.IedConnection_connect(self.handle, ctypes.byref(error), host.encode(), port)
+            try:
+                check(error.value, f"association with {host}:{port}")
+            except ServiceError as refusal:
+                raise TransientError(str(refusal)) from refusal
+            if self._is_usable():
+                return
+            # The library notes "connecting" only after it has begun; an association that is made faster than that
+            # is then taken for one in the making, and every service fails. Another one is tried.
+            self._lib.IedConnection_destroy(self.handle)
+            self._handle = self._create()
+        raise TransientError(f"association with {host}:{port}: connection lost")
+
+    def _is_usable(self) -> bool:
+        """Finds out by a small request whether services reach the server."""
         error = ctypes.c_int()
-        self._lib.IedConnection_connect(self.handle, ctypes.byref(error), host.encode(), port)
-        try:
-            check(error.value, f"association with {host}:{port}")
-        except ServiceError as refusal:
-            raise TransientError(str(refusal)) from refusal
+        texts(self._lib.IedConnection_getServerDirectory(self.handle, ctypes.byref(error), False))
+        return error.value not in (ClientError.NOT_CONNECTED, ClientError.CONNECTION_LOST)
 
     def close(self) -> None:
         """Ends the association and frees everything; idempotent. Never call it from a callback."""
