@@ -1,5 +1,9 @@
 """From points to logical devices, nodes, data objects, data sets and control blocks."""
 
+import tomllib
+from hashlib import sha256
+from importlib.resources import files
+
 import pytest
 
 from s4g_gateway.errors import ModelError
@@ -161,3 +165,12 @@ def test_an_attribute_or_literal_that_stands_twice_is_named():
         parse_cdc_attributes(f"{heading}\n{line}\n{line}\n")
     with pytest.raises(ModelError, match="line 3: HealthKind 1 stands twice"):
         parse_enumerations("enum,value,literal,certainty\nHealthKind,1,Ok,solid\nHealthKind,1,Bad,solid\n")
+
+
+def test_the_sources_of_the_tables_are_recorded_and_current():
+    folder = files("s4g_gateway.profiles.iec61850") / "data"
+    entries = tomllib.loads((folder / "SOURCE.toml").read_text(encoding="utf-8"))["table"]
+    assert {entry["file"] for entry in entries} == {"cdc_attributes.csv", "enumerations.csv"}
+    for entry in entries:
+        assert sha256((folder / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
+        assert entry["licence"]
