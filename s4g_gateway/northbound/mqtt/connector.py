@@ -199,7 +199,6 @@ class MqttConnector:
                 async with self._connected() as client:
                     services.log.info("broker connected", url=self.config.url, mqtt_5=client.is_version_5)
                     services.counters.add("connections_total")
-                    services.counters.set("connected", 1)
                     told = False
                     since = loop.time()
                     await self._serve(client, services, outbox, requests, commands)
@@ -268,6 +267,8 @@ class MqttConnector:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(client.lost())
                 await client.subscribe(f"{self._head}/{self.config.node}/{INTERFACE}/+/+", qos=1)
+                # Only now can a command reach it.
+                services.counters.set("connected", 1)
                 sending = tasks.create_task(outbox.run(client))
                 # The outbox must know what is backlog before fresh states are put behind it.
                 await asyncio.sleep(0)
