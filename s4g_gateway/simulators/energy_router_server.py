@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -132,7 +134,10 @@ class EnergyRouterServer:
             name=_NAME,
             database=database,
             clock=self._clock,
-            log=structlog.get_logger(_NAME),
+            log=structlog.wrap_logger(
+                structlog.PrintLogger(sys.stderr),
+                wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            ),
             counters=self.counters,
             state_directory=self._directory,
             principal=Principal(name=_NAME, roles=frozenset({"SCADA"})),
