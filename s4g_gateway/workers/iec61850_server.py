@@ -5,21 +5,25 @@ What it is started with::
     {"model": see libiec61850.model,
      "bindings": [[["ESS1/DSTO1.EffWh.mag.f", "...q", "...t", 1.0] or None, per member], per DataSet],
      "controls": [["ESS1/DWGC1.WSpt", path of the data object, control model, value, quality, time], ...],
+     "guarded": whether some client may not read everything,
      "settings": {keys of ServerSettings}}
 
 It says ready with ``{"port": ...}``. The front announces each connection before it opens it, by the call
 ``peer`` with ``{"address": "127.0.0.1:4711", "hidden": [data objects that this client may not read]}``; who is
-not announced reads and controls nothing. Controls go up with that address as the originator's identity.
+not announced is cut off. Controls go up with that address as the originator's identity.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from s4g_gateway.errors import PermanentError
@@ -120,7 +124,9 @@ class _Worker:
             self._model,
             Hooks(
                 begin=self._begin,
-                may_read=self._may_read,
+                connection=self._connection,
+                # Asked for every object of every read, so only where it makes a difference.
+                may_read=self._may_read if start["guarded"] else None,
                 fault=lambda message: channel.log("error", "callback failed", error=message),
             ),
             ServerSettings(**start["settings"]),
@@ -241,6 +247,12 @@ class _Worker:
             case _:
                 self._channel.refuse(frame, f"unknown call {frame.name!r}; expected peer or peer_gone")
 
+    def _connection(self, peer: str, is_open: bool) -> None:
+        """Cuts off who was not announced: whoever else on this machine found the port."""
+        if is_open and peer not in self._peers:
+            self._channel.log("warning", "connection that was not announced", peer=peer)
+            cut_off(peer)
+
     def _may_read(self, peer: str, path: str) -> bool:
         hidden = self._peers.get(peer)
         return hidden is not None and path not in hidden
@@ -276,6 +288,19 @@ class _Worker:
         if point is not None and value is not None:
             with self._server.batch():
                 self._update_points([point], [0], _Columns((value,), (q.GOOD,), time.time_ns()))
+
+
+def cut_off(peer: str) -> None:
+    """Shuts down this process's connection to an address; the library notices as if the peer had closed it.
+
+    Args:
+        peer: address and port, as the library shows them.
+    """
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(entry.name))) as connection:
+            host, port = connection.getpeername()[:2]
+            if f"{host}:{port}" == peer:
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 # -- setters: one for each basic type ----------------------------------------------------------------

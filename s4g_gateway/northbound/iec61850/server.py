@@ -133,6 +133,10 @@ class ServerRun:
                     ]
                     for control in self._plan.controls
                 ],
+                "guarded": any(
+                    self._hidden_from(Principal(name=table.name, roles=frozenset(table.roles)))
+                    for table in config.clients
+                ),
                 "settings": {
                     "max_connections": config.max_connections + 2,
                     "report_buffer_bytes": config.report_buffer_bytes,

@@ -286,7 +286,7 @@ def _report(parent: etree._Element, report: PlannedReport) -> None:
         indexed=_boolean(report.indexed),
     )
     if not report.rpt_id:
-        del element.attrib["rptID"]  # then it is made of the instance's name
+        del element.attrib["rptID"]  # then it is the instance's own reference
     triggers = _add(element, "TrgOps")
     for name, bit in TRIGGER_BITS.items():
         triggers.set(name, _boolean(bool(report.triggers & bit)))

@@ -52,7 +52,7 @@ async def test_an_independent_client_reads_reports_and_operates(bench_tools, tmp
         "old": True,
         "time": TIME_NS / 1e9,
         "description": "energy available",
-        "report": ["urcbMX0101", 1],
+        "report": ["PCC1/LLN0$RP$urcbMX0101", 1],
         "direct": True,
         "selected": True,
     }

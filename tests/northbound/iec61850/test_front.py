@@ -198,6 +198,26 @@ async def test_a_killed_worker_comes_back_with_the_present_values(bench_tools, t
             await until(lambda: peer.read("ESS1/DSTO1.EffWh.mag.f", FC.MX) == 4200.0)
 
 
+async def test_who_goes_round_the_front_is_cut_off(bench_tools, tmp_path):
+    serving, client, _ = bench_tools
+    async with serving(tmp_path) as bench:
+        (worker,) = [path for path in Path("/proc").glob("[0-9]*") if _is_worker(path)]
+        # the one port on which the worker listens
+        sockets = {path.readlink().name for path in (worker / "fd").iterdir()}
+        rows = [line.split() for line in (worker / "net/tcp").read_text().splitlines()[1:]]
+        (port,) = [
+            int(row[1].split(":")[1], 16)
+            for row in rows
+            if row[3] == "0A" and f"socket:[{row[9]}]" in sockets
+        ]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CONNECTION_REQUEST)
+        await closed_by_peer(reader)
+        writer.close()
+        async with client(bench.port) as peer:
+            assert await asyncio.to_thread(peer.read, "ESS1/LLN0.Beh.stVal", FC.ST) == 1
+
+
 def _is_worker(process):
     try:
         command = (process / "cmdline").read_bytes()
