@@ -19,7 +19,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE / "results.json")
     arguments = parser.parse_args()
     results: dict[str, object] = {}
-    for name, more in (("senml", ()), ("iec104", ()), ("gateway", ("--seconds", str(arguments.seconds)))):
+    for name, more in (
+        ("senml", ()),
+        ("iec104", ()),
+        ("iec61850", ()),
+        ("gateway", ("--seconds", str(arguments.seconds))),
+    ):
         print(f"\n== {name}", flush=True)
         part = arguments.output.with_suffix(f".{name}.json")
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--json", str(part), *more], check=True)
