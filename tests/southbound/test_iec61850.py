@@ -16,6 +16,7 @@ from s4g_gateway.model import (
     ObjectReference,
     Origin,
     OriginCategory,
+    Reason,
     refused,
 )
 from s4g_gateway.model import quality as q
@@ -241,6 +242,89 @@ async def test_set_points_in_force_are_repeated(tmp_path):
             assert (await site.operate("ER1/DWMX1.WMaxSpt", 1200.0)).accepted
             router.router.settings.power_w = (-5000.0, 5000.0)  # somebody else changes it on the spot
             await until(lambda: router.router.settings.power_w == (-5000.0, 1200.0))
+
+
+class Wire:
+    """A TCP proxy before the router that can be cut."""
+
+    def __init__(self, target):
+        self.target, self.is_open, self.writers = target, True, []
+
+    @contextlib.asynccontextmanager
+    async def running(self):
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            self.cut()
+            server.close()
+
+    def cut(self):
+        self.is_open = False
+        for writer in self.writers:
+            writer.transport.abort()
+        self.writers.clear()
+
+    async def serve(self, reader, writer):
+        if not self.is_open:
+            writer.transport.abort()
+            return
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        self.writers += [writer, back]
+        await asyncio.gather(self.carry(reader, back), self.carry(there, writer))
+
+    async def carry(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["the link is cut", "and the worker killed"])
+async def test_buffered_reports_go_on_where_they_were_cut(tmp_path, kill):
+    """No gap and no repeat: every value the router had while nobody listened arrives once, in order."""
+    reference = "ESS1/DSTO1.SocEffWhPct"
+    async with serving(tmp_path) as router, Wire(router.port).running() as wire:
+        site = Site(tmp_path, port=wire.port)
+        state = router.router.house.state
+        seen = []
+
+        def publish(report):
+            site.database.reports.append(report)
+            position = report.data_set.index[ObjectReference(reference)]
+            if report.reason is Reason.DATA_CHANGE and report.included[position]:
+                seen.append(round(report.values[position], 3))
+
+        site.database.publish = publish
+
+        async def change(numbers):
+            for number in numbers:
+                state.soc_pct = float(number)
+                router.show()
+                await asyncio.sleep(0.05)  # one report for each
+
+        async with site.running():
+            await site.connected()
+            await change(range(10, 15))
+            await until(lambda: 14.0 in seen)
+            # what has been passed on is noted with the next telling of everything
+            told = len(site.database.reports)
+            await until(lambda: len(site.database.reports) > told + 1)
+            wire.cut()
+            if kill:
+                os.kill(site.connector._worker.process_id, signal.SIGKILL)
+            await until(lambda: kill or not site.counters.values.get("connected"))
+            await change(range(15, 35))
+            wire.is_open = True
+            await until(lambda: 34.0 in seen)
+            await change([35])
+            await until(lambda: 35.0 in seen)
+        numbers = seen[seen.index(10.0) :]
+        assert list(dict.fromkeys(numbers)) == [float(number) for number in range(10, 36)]
+        # The interrogation that follows the buffer tells the present value a second time.
+        assert {number for number in numbers if numbers.count(number) > 1} <= {34.0}
+        assert not site.counters.values.get("report_gaps_total")
 
 
 TABLE = """
