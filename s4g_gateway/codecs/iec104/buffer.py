@@ -29,19 +29,38 @@ def object_count(asdu: bytes) -> int:
 class EventBuffer:
     """A queue of ASDUs that merges neighbours of one type, cause and station up to 249 octets.
 
+    Every object has a place in the stream of all objects ever added: the first one has place 1. An ASDU's place
+    is that of its last object.
+
     Args:
         capacity: most information objects kept; the oldest ASDUs go when there are more.
+
+    Attributes:
+        added: how many objects were ever added.
+        dropped: how many went because there were too many.
+        taken: place of the latest ASDU that was taken.
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
+        self.added = 0
         self.dropped = 0
+        self.taken = 0
+        self._acknowledged = 0
+        self._evicted = 0
         self._waiting: deque[bytes | bytearray] = deque()
+        # Of each that waits; a second queue, since most are never asked for.
+        self._places: deque[int] = deque()
         self._objects = 0
 
     def __len__(self) -> int:
         """How many information objects wait."""
         return self._objects
+
+    @property
+    def settled(self) -> int:
+        """Up to this place nothing is needed any more: acknowledged, dropped or cleared."""
+        return self._acknowledged
 
     def add(self, asdu: bytes) -> None:
         """Appends one ASDU with SQ=0 or SQ=1.
@@ -51,6 +70,7 @@ class EventBuffer:
         """
         count = object_count(asdu)
         self._objects += count
+        self.added += count
         waiting = self._waiting
         last = waiting[-1] if waiting else b""
         if (
@@ -65,8 +85,10 @@ class EventBuffer:
                 last = waiting[-1] = bytearray(last)
             last += asdu[ASDU_HEADER_BYTES:]
             last[1] += count
+            self._places[-1] = self.added
         else:
             waiting.append(asdu)
+            self._places.append(self.added)
         if self._objects > self.capacity:
             self._evict()
 
@@ -75,23 +97,46 @@ class EventBuffer:
         if not self._waiting:
             return b""
         asdu = bytes(self._waiting.popleft())
+        self.taken = max(self.taken, self._places.popleft())
         self._objects -= asdu[1] & _COUNT
         return asdu
 
-    def give_back(self, asdus: Iterable[bytes]) -> None:
-        """Puts ASDUs that were taken, oldest first, before everything that waits."""
-        for asdu in reversed(list(asdus)):
+    def give_back(self, asdus: Iterable[tuple[bytes, int]]) -> None:
+        """Puts ASDUs that were taken, oldest first, each with its place, before everything that waits.
+
+        All that was taken and not acknowledged is to come back at once.
+        """
+        for asdu, place in reversed(list(asdus)):
             self._waiting.appendleft(asdu)
+            self._places.appendleft(place)
             self._objects += asdu[1] & _COUNT
+        self.taken = self._acknowledged
         self._evict()
 
-    def clear(self) -> None:
-        """Forgets everything that waits; this is not counted as dropped."""
+    def acknowledge(self, place: int) -> None:
+        """Notes that the master has everything up to a place."""
+        self._acknowledged = max(self._acknowledged, place)
+        self._pass_evicted()
+
+    def clear(self) -> list[bytes]:
+        """Forgets what waits and returns it; this is not counted as dropped."""
+        cleared = [bytes(asdu) for asdu in self._waiting]
         self._waiting.clear()
+        self._places.clear()
         self._objects = 0
+        self._evicted = self.added
+        self._pass_evicted()
+        return cleared
 
     def _evict(self) -> None:
         while self._objects > self.capacity:
             count = self._waiting.popleft()[1] & _COUNT
+            self._evicted = max(self._evicted, self._places.popleft())
             self._objects -= count
             self.dropped += count
+        self._pass_evicted()
+
+    def _pass_evicted(self) -> None:
+        # What is on its way to the master is older than what was dropped behind it, and still counts.
+        if self.taken <= self._acknowledged < self._evicted:
+            self.taken = self._acknowledged = self._evicted

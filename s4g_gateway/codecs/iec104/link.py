@@ -124,6 +124,8 @@ class Link:
         self._u_awaited: UFrame | None = None
         self._test_by: float = now + parameters.t3_s
         self._ending = Closed("")
+        self.acknowledged_tag: object = None
+        """Tag of the latest ASDU with one that the peer has acknowledged."""
 
     @property
     def state(self) -> LinkState:
@@ -184,7 +186,7 @@ class Link:
         Args:
             asdu: 6 to 249 octets.
             now: monotonic seconds.
-            tag: comes back from ``take_unacknowledged``.
+            tag: comes back from ``take_unacknowledged``, or shows in ``acknowledged_tag``.
 
         Raises:
             LocalProtocolError: not started, window full, or a length that no frame holds.
@@ -369,6 +371,8 @@ class Link:
             )
         self._acknowledged = number
         for _ in range(count):
-            self._sent.popleft()
+            tag = self._sent.popleft()[1]
+            if tag is not None:
+                self.acknowledged_tag = tag
         if not self._sent and self.role is Role.CONTROLLED and self._state is LinkState.STOPPING:
             self._move(LinkInput.DRAINED, now)

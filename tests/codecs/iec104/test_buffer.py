@@ -63,7 +63,7 @@ def test_what_is_given_back_comes_first_again() -> None:
     buffer = EventBuffer(1000)
     for address in range(1, 200):
         buffer.add(event(address))
-    taken = [buffer.take(), buffer.take()]
+    taken = [(buffer.take(), buffer.taken), (buffer.take(), buffer.taken)]
     buffer.add(event(200))
     buffer.give_back(taken)
     assert len(buffer) == 200
@@ -73,7 +73,7 @@ def test_what_is_given_back_comes_first_again() -> None:
 def test_giving_back_keeps_the_bound() -> None:
     buffer = EventBuffer(2)
     buffer.add(event(1))
-    taken = [buffer.take()]
+    taken = [(buffer.take(), buffer.taken)]
     buffer.add(event(2))
     buffer.add(event(3, type_id=TypeId.M_DP_NA_1))
     buffer.give_back(taken)
@@ -99,6 +99,28 @@ def test_clearing_is_no_loss() -> None:
     assert (len(buffer), buffer.dropped, buffer.take()) == (0, 0, b"")
 
 
+def test_places_tell_what_is_still_needed() -> None:
+    buffer = EventBuffer(4)
+    kinds = (TypeId.M_SP_NA_1, TypeId.M_DP_NA_1)
+
+    def add(*numbers: int) -> None:
+        for number in numbers:
+            buffer.add(event(number, type_id=kinds[number % 2]))
+
+    add(1, 2)
+    first = (buffer.take(), buffer.taken)
+    assert (buffer.added, buffer.taken, buffer.settled) == (2, 1, 0)
+    add(3, 4, 5, 6)  # 2 is dropped, 1 is still on its way
+    assert (buffer.dropped, buffer.settled) == (1, 0)
+    buffer.give_back([first])  # and now 1 is dropped as well
+    assert (buffer.dropped, buffer.settled, buffer.taken) == (2, 2, 2)
+    assert addresses([buffer.take()]) == [3]
+    buffer.acknowledge(buffer.taken)
+    assert (buffer.taken, buffer.settled) == (3, 3)
+    assert addresses(buffer.clear()) == [4, 5, 6]
+    assert (len(buffer), buffer.settled) == (0, 6)
+
+
 @pytest.mark.parametrize("octets", [b"", bytes(5), bytes(6), bytes(250)])
 def test_octets_that_are_no_event_are_refused(octets: bytes) -> None:
     buffer = EventBuffer(10)
@@ -118,8 +140,12 @@ def test_nothing_is_lost_or_reordered(rows: list[tuple[int, int, bool]], hold: i
         buffer.add(event(address, type_id=TypeId(number), ca=ca))
         if take:
             got.append(buffer.take())
+            place = buffer.taken
             if address % 6 == hold:
-                buffer.give_back([got.pop()])
+                buffer.give_back([(got.pop(), place)])
+            else:
+                buffer.acknowledge(place)
+            assert buffer.settled <= place
     got += drain(buffer)
     assert addresses(got) == list(range(1, len(rows) + 1))
     assert buffer.dropped == 0

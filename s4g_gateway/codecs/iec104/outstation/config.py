@@ -31,12 +31,14 @@ class GroupConfig:
             until the buffer has been emptied; None for no such point. The event carries type 30, an
             interrogation type 1.
         max_links: most connections of this group at a time.
+        keep_unsaved: the application stores events: it asks for new ones with ``take_unsaved_events``.
     """
 
     name: str
     event_capacity: int = 100_000
     overflow_point: tuple[int, int] | None = None
     max_links: int = 8
+    keep_unsaved: bool = False
 
     def __post_init__(self) -> None:
         if not 127 <= self.event_capacity <= 100_000_000:

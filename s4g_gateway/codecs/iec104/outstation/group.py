@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from s4g_gateway.codecs.iec104.outstation.session import Session
 
 _CYCLIC: Final = frozenset((Cause.PERIODIC, Cause.BACKGROUND))
 _CYCLIC_ASDUS: Final = 1024
+_TIME_TAGGED: Final = frozenset(range(TypeId.M_SP_TB_1, TypeId.M_IT_TB_1 + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,17 @@ class RedundancyGroup:
         self._overflow = False
         self._announce = False
         self._utc_ns = 0
+        self._unsaved: deque[tuple[bytes, int]] = deque()
+
+    @property
+    def place(self) -> int:
+        """Place in the stream of events of the latest one that was sent."""
+        return self._events.taken
+
+    @property
+    def settled(self) -> int:
+        """Up to this place of the stream no event is needed any more."""
+        return self._events.settled
 
     @property
     def status(self) -> GroupStatus:
@@ -80,6 +93,27 @@ class RedundancyGroup:
             self._cyclic.append(asdu)
             return
         self._events.add(asdu)
+        if self.config.keep_unsaved:
+            self._unsaved.append((asdu, self._events.added))
+
+    def take_unsaved(self) -> list[tuple[bytes, int]]:
+        """Returns (asdu, place) of the events since the last call that are still needed; see ``GroupConfig``."""
+        self._forget_settled()
+        unsaved = list(self._unsaved)
+        self._unsaved.clear()
+        return unsaved
+
+    def acknowledge(self, place: int) -> None:
+        """Notes that the master has every event up to a place."""
+        if place > self._events.settled:
+            self._events.acknowledge(place)
+            self._forget_settled()
+
+    def restore_loss(self, count: int) -> None:
+        """Takes word of events lost before this run: the master is told as of any loss."""
+        self._events.dropped += count
+        self._reported += count
+        self._announce = self._overflow = True
 
     def settle(self, utc_ns: int) -> int:
         """Notes losses since the last call and returns their number."""
@@ -107,13 +141,17 @@ class RedundancyGroup:
                 return self._cyclic.popleft()
         return asdu
 
-    def give_back(self, asdus: list[bytes]) -> None:
-        """Takes back what was sent but not acknowledged; cyclic ASDUs are old news and go."""
-        self._events.give_back(asdu for asdu in asdus if asdu[2] & 0x3F not in _CYCLIC)
+    def give_back(self, asdus: Iterable[tuple[bytes, int]]) -> None:
+        """Takes back (asdu, place) of what was sent but not acknowledged; cyclic ASDUs are old news and go."""
+        self._events.give_back(entry for entry in asdus if entry[0][2] & 0x3F not in _CYCLIC)
 
     def clear_events(self) -> None:
-        """Empties the buffer on the master's wish."""
-        self._events.clear()
+        """Empties the buffer of events with time tag, on the master's wish."""
+        cleared = self._events.clear()
+        self._forget_settled()
+        for asdu in cleared:
+            if asdu[0] not in _TIME_TAGGED:
+                self.add(asdu)
 
     def overflow_state(self, common_address: int) -> list[bytes]:
         """Returns the overflow point for an interrogation of that station, if it lies there."""
@@ -130,14 +168,19 @@ class RedundancyGroup:
 
     def leave(self, session: Session) -> None:
         """Takes a session out of the transfer; its unacknowledged events wait for the next one."""
-        unsent = session.clear()
+        unsent = [(asdu, self.place) for asdu in session.clear()]
         # A link that was stopped and started again in the same octets had everything acknowledged in between.
         running = session.link.state is LinkState.STARTED
         in_flight = [] if running else session.link.take_unacknowledged()
-        self.give_back([asdu for asdu, is_event in in_flight if is_event] + unsent)
+        self.give_back([(asdu, tag) for asdu, tag in in_flight if isinstance(tag, int)] + unsent)
         if self.active is session:
             self.active = None
             self._cyclic.clear()
+
+    def _forget_settled(self) -> None:
+        settled, unsaved = self._events.settled, self._unsaved
+        while unsaved and unsaved[0][1] <= settled:
+            unsaved.popleft()
 
     def _overflow_asdu(self, value: int) -> bytes:
         common_address, address = self.config.overflow_point or (0, 0)

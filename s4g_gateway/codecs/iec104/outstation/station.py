@@ -120,7 +120,7 @@ class Outstation:
                 asdu, is_event = session.next_asdu(next_event)
                 if not asdu:
                     break
-                protocol.send(asdu, now, is_event)
+                protocol.send(asdu, now, group.place if is_event else None)
                 window -= 1
         return protocol.data_to_send()
 
@@ -226,6 +226,45 @@ class Outstation:
         """
         return self._group(name).status
 
+    def take_unsaved_events(self, name: str) -> list[tuple[bytes, int]]:
+        """Returns the events of a group since the last call that its master has not acknowledged yet.
+
+        They are for a store that outlives this object. Each ASDU comes with its place: how many objects the
+        group had taken by then. Store it until ``settled_place`` has come that far; hand it to ``publish`` after
+        a restart.
+
+        Raises:
+            LocalProtocolError: there is no such group, or it has no ``keep_unsaved``.
+        """
+        group = self._group(name)
+        if not group.config.keep_unsaved:
+            raise LocalProtocolError(f"group {name}: keep_unsaved is not set")
+        return group.take_unsaved()
+
+    def settled_place(self, name: str) -> int:
+        """Returns up to which place the events of a group are not needed any more.
+
+        Raises:
+            LocalProtocolError: there is no such group.
+        """
+        return self._group(name).settled
+
+    def has_master(self, name: str) -> bool:
+        """True while a link of the group carries data.
+
+        Raises:
+            LocalProtocolError: there is no such group.
+        """
+        return self._group(name).active is not None
+
+    def report_loss(self, name: str, count: int) -> None:
+        """Takes word of events of a group that were lost before this object was made.
+
+        Raises:
+            LocalProtocolError: there is no such group.
+        """
+        self._group(name).restore_loss(count)
+
     def _group(self, name: str) -> RedundancyGroup:
         try:
             return self._groups[name]
@@ -246,6 +285,9 @@ class Outstation:
         """Turns what happened on a link into what it means for its group."""
         link = session.link
         group = self._groups[session.group]
+        tag = link.acknowledged_tag
+        if isinstance(tag, int):
+            group.acknowledge(tag)
         for event in link.events():
             if isinstance(event, AsduReceived):
                 # After a fault or a stop in the same octets no answer is possible, so nothing is done.
