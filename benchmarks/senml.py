@@ -22,7 +22,7 @@ from lxml import etree
 
 from benchmarks.harness import BenchRow, compare, main
 from s4g_gateway.codecs.senml import Format, Record, decode_pack, encode_pack, resolve
-from s4g_gateway.codecs.senml.xml_format import NAMESPACE
+from s4g_gateway.codecs.senml.xml_writing import NAMESPACE
 from s4g_gateway.model import DataSet, Member, ObjectReference, Report
 from s4g_gateway.profiles.senml import ColumnDecoder, columns_of, compile_decoder, compile_encoder
 

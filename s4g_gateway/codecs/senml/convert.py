@@ -11,17 +11,23 @@ from s4g_gateway.codecs.senml.formats import Format
 from s4g_gateway.codecs.senml.json_format import decode_json, encode_json
 from s4g_gateway.codecs.senml.limits import DEFAULT_LIMITS, Limits
 from s4g_gateway.codecs.senml.record import Record
-from s4g_gateway.codecs.senml.xml_format import decode_xml, encode_xml
+from s4g_gateway.codecs.senml.xml_writing import encode_xml
 
 
 class _Decode(Protocol):
     def __call__(self, data: bytes, *, dialect: Dialect, limits: Limits) -> tuple[Record, ...]: ...
 
 
+def _decode_xml(data: bytes, *, dialect: Dialect, limits: Limits) -> tuple[Record, ...]:
+    from s4g_gateway.codecs.senml.xml_format import decode_xml  # loads lxml
+
+    return decode_xml(data, dialect=dialect, limits=limits)
+
+
 _DECODE: Final[Mapping[Format, _Decode]] = {
     Format.JSON: decode_json,
     Format.CBOR: decode_cbor,
-    Format.XML: decode_xml,
+    Format.XML: _decode_xml,
 }
 _ENCODE: Final[Mapping[Format, Callable[[Iterable[Record]], bytes]]] = {
     Format.JSON: encode_json,

@@ -111,6 +111,24 @@ class Column:
         return {ValueType.BOOLEAN: "vb", ValueType.TEXT: "vs"}.get(self.value_type, "v")
 
 
+Factors = tuple[tuple[int, float], ...]
+
+
+def factors_of(columns: Sequence[Column], scale: int = 1, offset: int = 0) -> tuple[Factors, Factors]:
+    """Returns places with multipliers and places with divisors, factors of 1 left out.
+
+    Args:
+        columns: what travels.
+        scale: a column's place is its position x ``scale`` + ``offset``.
+        offset: see ``scale``.
+    """
+    scales = [(position * scale + offset, column.scale) for position, column in enumerate(columns)]
+    return (
+        tuple((place, each.multiplier) for place, each in scales if each.multiplier != 1.0),
+        tuple((place, each.divisor) for place, each in scales if each.divisor != 1.0),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _UnitRow:
     primary: str

@@ -21,7 +21,6 @@ from s4g_gateway.codecs.senml import (
 )
 from s4g_gateway.codecs.senml.cbor_format import load_cbor, record_from_map
 from s4g_gateway.codecs.senml.json_format import load_json, record_from_object
-from s4g_gateway.codecs.senml.xml_format import load_xml, record_from_attributes
 from s4g_gateway.model import DataSet, ObjectReference, Reason, Report, Value
 from s4g_gateway.model.quality import GOOD
 from s4g_gateway.profiles.senml.assembly import Assembler, Moment, seconds
@@ -136,6 +135,8 @@ class ColumnDecoder:
             return load_json(data, self._limits)
         if self.form is Format.CBOR:
             return load_cbor(data, self._limits, indefinite=self._dialect.indefinite_pack)
+        from s4g_gateway.codecs.senml.xml_format import load_xml  # loads lxml
+
         return list(load_xml(data, self._limits))
 
     def _resolve(self, pack: list[object], now_ns: int) -> list[Record]:
@@ -151,6 +152,8 @@ class ColumnDecoder:
             return lambda item, number: record_from_object(item, number, limits)
         if self.form is Format.CBOR:
             return record_from_map
+        from s4g_gateway.codecs.senml.xml_format import record_from_attributes
+
         return lambda item, number: record_from_attributes(item.items(), number)  # type: ignore[attr-defined]  # an element
 
 

@@ -10,22 +10,21 @@ Source: RFC 8428 §5 to §7; names, units and quality as the project's design fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import compress
-from math import isfinite
 
 from s4g_gateway.codecs.senml import DEFAULT_VERSION, Format
 from s4g_gateway.errors import EncodeError
-from s4g_gateway.model import DataSet, ObjectReference, Report, Value, ValueType
-from s4g_gateway.model.quality import ALL_BITS, GOOD
+from s4g_gateway.model import DataSet, ObjectReference, Report, Value
+from s4g_gateway.model.quality import ALL_BITS
 from s4g_gateway.profiles.senml.columns import Column, WireMember, check_columns, columns_of
+from s4g_gateway.profiles.senml.contents import expected_of
 from s4g_gateway.profiles.senml.fast_encoders import (
     MAX_TIME_NS,
     MIN_TIME_NS,
     compile_fast_encoder,
     time_to_wire_s,
 )
-from s4g_gateway.profiles.senml.layout import Layout, Writer, base_changes
+from s4g_gateway.profiles.senml.layout import Layout
 
 
 class ColumnEncoder:
@@ -41,29 +40,21 @@ class ColumnEncoder:
         ProfileError: two columns of one name, or one that SenML cannot carry.
     """
 
-    __slots__ = (
-        "_contents",
-        "_layout",
-        "_plain",
-        "all_good",
-        "columns",
-        "fast",
-        "form",
-        "media_type",
-        "version",
-    )
+    __slots__ = ("_layout", "all_good", "fast", "form", "media_type", "version")
 
     def __init__(self, columns: Sequence[Column], form: Format) -> None:
         check_columns(columns)
-        self.columns = tuple(columns)
         self.form = form
         self.media_type = form.media_type
         layout = self._layout = Layout(columns, form)
-        self.version = layout.version or DEFAULT_VERSION
-        self.all_good = (GOOD,) * len(columns)
+        self.version = layout.pattern.version or DEFAULT_VERSION
+        self.all_good = layout.pattern.all_good
         self.fast = compile_fast_encoder(layout)
-        self._contents = [_content_writer(column, layout.writer) for column in columns]
-        self._plain = [layout.frame((p, False, False, False, "")) for p in range(len(columns))]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What travels; made anew at every call."""
+        return self._layout.columns
 
     def encode(
         self,
@@ -100,9 +91,11 @@ class ColumnEncoder:
         included: bytes | None = None,
     ) -> bytes:
         """Does what ``encode`` does, record by record."""
-        columns, contents, layout = self.columns, self._contents, self._layout
-        frame, number, write_quality = layout.frame, layout.writer.number, layout.writer.quality
-        size = len(columns)
+        layout, pattern = self._layout, self._layout.pattern
+        writer, frame, states_base = pattern.writer, layout.frame, pattern.states_base
+        number, write_quality = writer.number, writer.quality
+        contents, bases, plain = pattern.contents, pattern.bases, pattern.plain
+        size = len(contents)
         for name, entries in (
             ("values", values),
             ("quality", quality),
@@ -113,78 +106,53 @@ class ColumnEncoder:
                 raise EncodeError(f"{len(entries)} {name} for {size} columns")
         times = None if isinstance(time_ns, int) else time_ns
         label = "bt" if times is None else "t"
-        time = b"" if times else number(_checked_time_s(time_ns, columns[0]))  # type: ignore[arg-type]  # one time
+        time = b"" if times else number(self._checked_time_s(time_ns, 0))  # type: ignore[arg-type]  # one time
         records: list[bytes] = []
-        base: str | None = None
+        base: int | None = None
         for position in range(size) if included is None else compress(range(size), included):
-            column = columns[position]
             if times is not None:
-                time = number(_checked_time_s(times[position], column))
+                time = number(self._checked_time_s(times[position], position))
             value, state = values[position], quality[position]
+            own_base = bases[position]
             if value is not None:
                 content = contents[position](value)
-                if base == column.base and not label:
-                    before, after = self._plain[position]
+                if content is None:
+                    raise self._unfit(position, value)
+                if base == own_base and not label:
+                    before, after = plain[position]
                     records.append(before + content + after)
                 else:
-                    pieces = frame((position, False, base_changes(base, column), not records, label))
-                    records.append(_filled(pieces, time, content))
-                    base = column.base
+                    key = (position, False, states_base(base, position), not records, label)
+                    records.append(_filled(frame(key), time, content))
+                    base = own_base
                     label = "t" if times else ""
             if value is None or state:
                 if not 0 <= state <= ALL_BITS:
-                    raise EncodeError(f"{column.full_name}: quality {state}; expected 0 to {ALL_BITS}")
-                pieces = frame((position, True, base_changes(base, column), not records, label))
-                records.append(_filled(pieces, time, write_quality(state)))
-                base = column.base
+                    name = layout.name(position)
+                    raise EncodeError(f"{name}: quality {state}; expected 0 to {ALL_BITS}")
+                key = (position, True, states_base(base, position), not records, label)
+                records.append(_filled(frame(key), time, write_quality(state)))
+                base = own_base
                 label = "t" if times else ""
         if not records:
             raise EncodeError("a Report without members; expected at least one")
-        return layout.writer.pack(records)
+        return writer.pack(records)
+
+    def _checked_time_s(self, time_ns: int, position: int) -> float:
+        if not MIN_TIME_NS <= time_ns < MAX_TIME_NS:
+            name = self._layout.name(position)
+            raise EncodeError(f"{name}: time {time_ns} ns; expected one from 1978-07-04 to 2106")
+        return time_to_wire_s(time_ns)
+
+    def _unfit(self, position: int, value: Value) -> EncodeError:
+        expected = expected_of(self._layout.pattern.columns[position].value_type)
+        return EncodeError(f"{self._layout.name(position)}: {value!r:.40}; expected {expected}")
 
 
 def _filled(pieces: tuple[bytes, ...], time: bytes, content: bytes) -> bytes:
     if len(pieces) == 2:
         return pieces[0] + content + pieces[1]
     return b"".join((pieces[0], time, pieces[1], content, pieces[2]))
-
-
-def _checked_time_s(time_ns: int, column: Column) -> float:
-    if not MIN_TIME_NS <= time_ns < MAX_TIME_NS:
-        raise EncodeError(f"{column.full_name}: time {time_ns} ns; expected one from 1978-07-04 to 2106")
-    return time_to_wire_s(time_ns)
-
-
-def _content_writer(column: Column, writer: Writer) -> Callable[[Value], bytes]:
-    """Returns what writes a value of the column into its hole, or raises EncodeError."""
-    number, scale = writer.number, column.scale
-    is_scaled = not scale.is_identity
-
-    def write_number(value: Value) -> bytes:
-        if value.__class__ is float and not is_scaled and value - value == 0.0:
-            return number(value)
-        if isinstance(value, (int, float)):
-            plain = int(value) if isinstance(value, bool) else value
-            with suppress(TypeError, OverflowError):
-                scaled = scale.to_wire(plain) if is_scaled else plain
-                if isfinite(scaled):
-                    return number(scaled)
-        raise EncodeError(f"{column.full_name}: {value!r:.40}; expected a number that a double holds")
-
-    def write_boolean(value: Value) -> bytes:
-        if isinstance(value, bool):
-            return writer.boolean(value)
-        raise EncodeError(f"{column.full_name}: {value!r:.40}; expected a boolean")
-
-    def write_text(value: Value) -> bytes:
-        if isinstance(value, str):
-            with suppress(TypeError, UnicodeEncodeError):
-                return writer.text(value)
-        raise EncodeError(f"{column.full_name}: {value!r:.40}; expected a Unicode text")
-
-    if column.value_type is ValueType.BOOLEAN:
-        return write_boolean
-    return write_text if column.value_type is ValueType.TEXT else write_number
 
 
 class Encoder:

@@ -5,7 +5,8 @@ Each function made here returns None for every other pack, and never anything th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from struct import Struct
 from struct import error as struct_error
 from types import GenericAlias
 from typing import Any, Final
@@ -14,7 +15,8 @@ import msgspec
 
 from s4g_gateway.codecs.senml import RELATIVE_BELOW_S, Format
 from s4g_gateway.model import Value, ValueType
-from s4g_gateway.profiles.senml.fast_encoders import boolean_positions, cbor_structure, factors_of
+from s4g_gateway.profiles.senml.columns import Column, factors_of
+from s4g_gateway.profiles.senml.fast_encoders import cbor_holes, cbor_structure
 from s4g_gateway.profiles.senml.layout import Layout
 
 MAX_TIME_S: Final = 2**63 / 1e9
@@ -37,17 +39,18 @@ def _none(_data: bytes) -> None:
 
 def compile_fast_decoder(layout: Layout) -> FastDecode:
     """Compiles the path for packs that hold every column at one time with good quality."""
-    if any(column.value_type is ValueType.TEXT for column in layout.columns):
+    if layout.pattern.has_text:
         return _none
-    if layout.writer.form is Format.CBOR:
+    form = layout.pattern.writer.form
+    if form is Format.CBOR:
         return _cbor_path(layout)
-    return _text_path(layout, b" " if layout.writer.form is Format.JSON else b"'")
+    return _text_path(layout, b" " if form is Format.JSON else b"'")
 
 
-def _finish(layout: Layout) -> Callable[[tuple[Any, ...]], tuple[Value, ...] | None] | None:
+def _finish(columns: Sequence[Column]) -> Callable[[tuple[Any, ...]], tuple[Value, ...] | None] | None:
     """Returns what turns wire values into canonical ones; None where they are the same."""
-    multiplied, divided = factors_of(layout.columns)
-    whole = tuple(p for p, column in enumerate(layout.columns) if column.value_type in _WHOLE)
+    multiplied, divided = factors_of(columns)
+    whole = tuple(p for p, column in enumerate(columns) if column.value_type in _WHOLE)
     if not multiplied and not divided and not whole:
         return None
 
@@ -74,10 +77,13 @@ def _finish(layout: Layout) -> Callable[[tuple[Any, ...]], tuple[Value, ...] | N
 
 
 def _cbor_path(layout: Layout) -> FastDecode:
-    structure, holes, items = cbor_structure(layout)
-    size, pack, unpack = structure.size, structure.pack, holes.unpack
-    booleans = boolean_positions(layout)
-    finish = _finish(layout)
+    structure, items = cbor_structure(layout)
+    holes = zip(items[0::2], cbor_holes(layout), strict=False)
+    skipped = "".join(f"{len(piece)}x{hole}" for piece, hole in holes)  # type: ignore[arg-type]  # constants
+    unpack = Struct(f">{skipped}{len(items[-1])}x").unpack  # type: ignore[arg-type]  # likewise
+    size, pack = structure.size, structure.pack
+    booleans = layout.pattern.booleans
+    finish = _finish(layout.pattern.columns)
 
     def decode(data: bytes) -> tuple[tuple[Value, ...], int] | None:
         if len(data) != size:
@@ -122,11 +128,12 @@ _TYPES: Final[dict[ValueType, type]] = {
 
 def _text_path(layout: Layout, separator: bytes) -> FastDecode:
     constants = [piece.strip(separator) for piece in layout.full()]
-    types = [_TYPES[column.value_type] if column.scale.is_identity else float for column in layout.columns]
+    columns = layout.pattern.columns
+    types = [_TYPES[column.value_type] if column.scale.is_identity else float for column in columns]
     # one array of exactly these types: a piece of text that is no single number or boolean fails
     read = msgspec.json.Decoder(GenericAlias(tuple, (float, *types))).decode
     join = b",".join
-    finish = _finish(layout)
+    finish = _finish(columns)
 
     def decode(data: bytes) -> tuple[tuple[Value, ...], int] | None:
         parts = data.split(separator)

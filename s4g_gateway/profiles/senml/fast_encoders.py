@@ -5,7 +5,7 @@ Each function made here returns None for what it does not cover; the caller then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import Struct
 from struct import error as struct_error
 from typing import Final
@@ -13,8 +13,7 @@ from typing import Final
 import orjson
 
 from s4g_gateway.codecs.senml import Format
-from s4g_gateway.model import Value, ValueType
-from s4g_gateway.profiles.senml.columns import Column
+from s4g_gateway.model import Value
 from s4g_gateway.profiles.senml.layout import Layout
 
 MIN_TIME_NS: Final = 2**28 * 1_000_000_000
@@ -23,7 +22,6 @@ MAX_TIME_NS: Final = 2**32 * 1_000_000_000
 """2106: beyond, a double of seconds does not hold every microsecond."""
 
 FastEncode = Callable[[tuple[Value, ...], int], bytes | None]
-Factors = tuple[tuple[int, float], ...]
 
 _TRUE, _FALSE = b"\xf5", b"\xf4"
 _U, _L, _QUOTE = b'ul"'
@@ -34,62 +32,48 @@ def time_to_wire_s(time_ns: int) -> float:
     return (time_ns + 500) // 1000 / 1e6
 
 
-def factors_of(columns: Sequence[Column], scale: int = 1, offset: int = 0) -> tuple[Factors, Factors]:
-    """Returns places with multipliers and places with divisors, factors of 1 left out.
-
-    Args:
-        columns: what travels.
-        scale: a column's place is its position x ``scale`` + ``offset``.
-        offset: see ``scale``.
-    """
-    scales = [(position * scale + offset, column.scale) for position, column in enumerate(columns)]
-    return (
-        tuple((place, each.multiplier) for place, each in scales if each.multiplier != 1.0),
-        tuple((place, each.divisor) for place, each in scales if each.divisor != 1.0),
-    )
-
-
 def _none(_values: tuple[Value, ...], _time_ns: int) -> None:
     """The fast path of columns that have none."""
 
 
 def compile_fast_encoder(layout: Layout) -> FastEncode:
     """Compiles the path of a layout; texts, whose length moves the layout, have none."""
-    if any(column.value_type is ValueType.TEXT for column in layout.columns):
+    if layout.pattern.has_text:
         return _none
-    return _cbor_path(layout) if layout.writer.form is Format.CBOR else _text_path(layout)
+    return _cbor_path(layout) if layout.pattern.writer.form is Format.CBOR else _text_path(layout)
 
 
-def boolean_positions(layout: Layout) -> tuple[int, ...]:
-    """Returns the positions of the boolean columns."""
-    return tuple(p for p, column in enumerate(layout.columns) if column.value_type is ValueType.BOOLEAN)
+def cbor_structure(layout: Layout) -> tuple[Struct, list[bytes | float]]:
+    """Returns the structure of a full CBOR pack, and its items.
 
-
-def cbor_structure(layout: Layout) -> tuple[Struct, Struct, list[bytes | float]]:
-    """Returns the structure of a full CBOR pack, that of its holes alone, and its items.
-
-    The items are constants and holes in turn: time, then one double or one byte (boolean) per column.
+    The items are constants and holes in turn: time, then one double or one byte (boolean) per column. Layouts
+    of one pattern share the structure where their base names are equally long.
     """
     pieces = layout.full()
-    booleans = [False, *(column.value_type is ValueType.BOOLEAN for column in layout.columns)]
-    items: list[bytes | float] = []
-    whole = holes = ">"
-    for piece, boolean in zip(pieces[:-1], booleans, strict=True):
-        constant = piece if boolean else piece + b"\xfb"
-        hole = "1s" if boolean else "d"
-        items += [constant, _FALSE if boolean else 0.0]
-        whole += f"{len(constant)}s{hole}"
-        holes += f"{len(constant)}x{hole}"
-    last = pieces[-1]
-    items.append(last)
-    return Struct(f"{whole}{len(last)}s"), Struct(f"{holes}{len(last)}x"), items
+    items: list[bytes | float] = [0.0] * (2 * len(pieces) - 1)
+    items[0::2] = pieces
+    structures = layout.pattern.structures
+    lengths = tuple(map(len, layout.base_names))
+    structure = structures.get(lengths)
+    if structure is None:
+        holes = [f"{len(piece)}s{hole}" for piece, hole in zip(pieces, cbor_holes(layout), strict=False)]
+        structure = structures[lengths] = Struct(f">{''.join(holes)}{len(pieces[-1])}s")
+    return structure, items
+
+
+def cbor_holes(layout: Layout) -> str:
+    """Returns one letter per hole of a full CBOR pack: a double, or the octet of a boolean."""
+    holes = ["d"] * (len(layout.pattern.columns) + 1)
+    for position in layout.pattern.booleans:
+        holes[position + 1] = "c"
+    return "".join(holes)
 
 
 def _cbor_path(layout: Layout) -> FastEncode:
-    structure, _, items = cbor_structure(layout)
+    structure, items = cbor_structure(layout)
     pack = structure.pack
-    multiplied, divided = factors_of(layout.columns, 2, 3)
-    booleans = tuple((position, 2 * position + 3) for position in boolean_positions(layout))
+    multiplied, divided = layout.pattern.multiplied, layout.pattern.divided
+    booleans = tuple((position, 2 * position + 3) for position in layout.pattern.booleans)
 
     def encode(values: tuple[Value, ...], time_ns: int) -> bytes | None:
         try:
@@ -119,9 +103,11 @@ def _cbor_path(layout: Layout) -> FastEncode:
 
 def _text_path(layout: Layout) -> FastEncode:
     pieces = layout.full()
-    items = [piece for pair in zip(pieces, [b""] * len(pieces), strict=True) for piece in pair][:-1]
-    multiplied, divided = factors_of(layout.columns, 1, 1)
-    booleans = tuple((position, position + 1) for position in boolean_positions(layout))
+    items = [b""] * (2 * len(pieces) - 1)
+    items[0::2] = pieces
+    multiplied, divided = layout.pattern.multiplied, layout.pattern.divided
+    booleans = tuple((position, position + 1) for position in layout.pattern.booleans)
+    size = len(layout.pattern.columns)
     dumps, join = orjson.dumps, b"".join
 
     def encode_numbers(values: tuple[Value, ...], time_ns: int) -> bytes | None:
@@ -142,7 +128,7 @@ def _text_path(layout: Layout) -> FastEncode:
 
     def encode(values: tuple[Value, ...], time_ns: int) -> bytes | None:
         numbers = list(values)
-        if len(numbers) != len(layout.columns):
+        if len(numbers) != size:
             return None
         for position, _ in booleans:
             if numbers[position].__class__ is not bool:

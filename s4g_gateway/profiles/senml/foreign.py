@@ -23,8 +23,7 @@ from s4g_gateway.codecs.senml import SECONDARY, Format
 from s4g_gateway.model import ValueType
 from s4g_gateway.model.quality import GOOD, INVALID
 from s4g_gateway.profiles.senml.assembly import Assembler, conversion
-from s4g_gateway.profiles.senml.columns import Column
-from s4g_gateway.profiles.senml.fast_encoders import factors_of
+from s4g_gateway.profiles.senml.columns import Column, factors_of
 from s4g_gateway.profiles.senml.foreign_records import (
     LEFT_TO_OTHERS,
     Found,

@@ -1,5 +1,8 @@
 """What is particular to CBOR and XML."""
 
+import subprocess
+import sys
+
 import cbor2
 import pytest
 from lxml import etree
@@ -164,3 +167,16 @@ def test_xml_text_takes_the_escapes_of_json():
     # RFC 8428 §7: characters of the String Value are escaped as in RFC 8259
     (record,) = decode_pack(xml(r'n="a" vs="\u00e9\ud834\udd1e\n\/\&quot;"'), Format.XML)
     assert record.string_value == 'é𝄞\n/"'
+
+
+def test_lxml_is_loaded_only_to_read_xml():
+    script = (
+        "import sys\n"
+        "from s4g_gateway.codecs.senml import Format, Record, encode_pack, decode_pack\n"
+        "import s4g_gateway.profiles.senml\n"
+        "pack = encode_pack([Record(name='a', value=1.0)], Format.XML)\n"
+        "assert 'lxml' not in sys.modules\n"
+        "decode_pack(pack, Format.XML)\n"
+        "assert 'lxml' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

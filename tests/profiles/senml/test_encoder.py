@@ -5,7 +5,7 @@ import orjson
 import pytest
 from lxml import etree
 
-from s4g_gateway.codecs.senml import UNITS, Format, decode_pack
+from s4g_gateway.codecs.senml import UNITS, Format, decode_pack, resolve
 from s4g_gateway.errors import EncodeError, ProfileError
 from s4g_gateway.model import DataSet, Member, ObjectReference, Report, ValueType
 from s4g_gateway.model.units import SI_UNIT
@@ -296,3 +296,35 @@ def test_a_broken_unit_map_is_refused(rows, message, monkeypatch):
 def test_columns_are_checked(wrong, message):
     with pytest.raises(ProfileError, match=message):
         ColumnEncoder(wrong, Format.JSON)
+
+
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("bad", [0, 64])
+def test_devices_of_one_kind_share_a_pattern_and_keep_their_names(form, bad):
+    names = ["PCC1/MMXU1.TotW", "ESS1/MMDC1.Watt", "PCC1/MMXU1.Hz"]
+    packs, encoders = {}, []
+    for device in ("", "A", "B", "Long1"):
+        references = [f"{device}{name}" for name in names]
+        columns = [
+            Column(base="s/" + reference.partition("/")[0] + "/", name=reference.partition("/")[2])
+            for reference in references
+        ]
+        encoders.append(ColumnEncoder(columns, form))
+        assert encoders[-1].columns == tuple(columns)
+        packs[device] = references
+    assert len({id(encoder._layout.pattern) for encoder in encoders}) == 1
+    for number, (encoder, references) in enumerate(zip(encoders, packs.values(), strict=True)):
+        pack = encoder.encode((number + 0.5, 1.5, 2.5), (0, bad, 0), T_NS)
+        records = resolve(decode_pack(pack, form), 0.0)
+        values = {record.name: record.value for record in records if not record.name.endswith(".q")}
+        written = (number + 0.5, 1.5, 2.5)
+        assert values == {f"s/{name}": value for name, value in zip(references, written, strict=True)}
+
+
+@pytest.mark.parametrize("bases", [("", "x/"), ("x/", ""), ("", "")])
+def test_an_empty_base_name_is_stated_only_after_another(bases):
+    columns = [Column(base=base, name=name) for base, name in zip(bases, ("aa", "bb"), strict=True)]
+    for quality in (0, 64):
+        records = orjson.loads(ColumnEncoder(columns, Format.JSON).encode((1.0, 2.0), (0, quality), T_NS))
+        stated = [record.get("bn") for record in records]
+        assert stated[:2] == [bases[0] or None, None if bases[0] == bases[1] else bases[1]]
