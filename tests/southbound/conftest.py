@@ -50,6 +50,9 @@ class Log:
     def _keep(self, level):
         return lambda event, **facts: self.lines.append((level, event, facts))
 
+    def bind(self, **facts):
+        return self
+
     def __getattr__(self, level):
         return self._keep(level)
 
