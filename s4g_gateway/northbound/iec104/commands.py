@@ -48,7 +48,8 @@ class CommandDesk:
     def request(self, station: Station, principal: Principal, request: CommandRequested) -> None:
         """Starts on a command; the confirmation follows when the device has answered."""
         self._services.counters.add("commands_total")
-        self._start(self._carry_out(station, principal, request))
+        command = station.image.command(request.common_address, request.address)
+        self._start(self._carry_out(station, principal, request, command))
 
     def release(self, released: CommandReleased) -> None:
         """Gives back a selection that ended without execution."""
@@ -73,8 +74,9 @@ class CommandDesk:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_out(self, station: Station, principal: Principal, request: CommandRequested) -> None:
-        command = station.image.command(request.common_address, request.address)
+    async def _carry_out(
+        self, station: Station, principal: Principal, request: CommandRequested, command: CommandSignal
+    ) -> None:
         try:
             value = command_value(command, request.value)
         except DecodeError as error:

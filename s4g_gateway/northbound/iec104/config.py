@@ -84,6 +84,7 @@ class Iec104Config:
         command_priority: priority of this outstation's Controls, 1 is the strongest.
         setpoint_validity_s: how long its set-points hold; 0 for the site's default.
         terminate_commands: send ACTTERM when a command has been carried out.
+        event_commit_s: latest time after which an event that no master has acknowledged is safe on the disk.
     """
 
     listen: Annotated[str, Meta(description="host:port")] = "127.0.0.1:2404"
@@ -110,6 +111,7 @@ class Iec104Config:
     command_priority: Annotated[int, Meta(ge=1, le=255)] = 8
     setpoint_validity_s: Annotated[float, Meta(ge=0)] = 0.0
     terminate_commands: bool = True
+    event_commit_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
 
     @property
     def groups(self) -> tuple[GroupTable, ...]:

@@ -11,6 +11,7 @@ from s4g_gateway.errors import (
     ConfigError,
     PermanentError,
     Problem,
+    TransientError,
 )
 from s4g_gateway.model import DataSet
 from s4g_gateway.northbound.iec104.config import Iec104Config, check_config
@@ -59,6 +60,7 @@ class Iec104Outstation:
         self._signal_list: SignalList | None = plan.signal_list
         self._ioa_text = render_ioa_file(plan.entries)
         self._context = context
+        self._server: OutstationServer | None = None
         self.address: tuple[str, int] | None = None
         """Host and port while it listens."""
 
@@ -92,11 +94,28 @@ class Iec104Outstation:
     async def run(self, services: Services) -> None:
         """Serves masters until cancelled."""
         self.persist_addresses()
-        server = OutstationServer(self, services, self._tls)
+        self._server = OutstationServer(self, services, self._tls)
         try:
-            await server.run()
+            await self._server.run()
         finally:
+            self._server = None
             self.address = None
+
+    def adopt(self, successor: Iec104Outstation) -> None:
+        """Goes on with other points while masters stay connected; see ``AdoptingConnector``.
+
+        Addresses that were given automatically stay. Masters are told that points which are gone are invalid.
+        """
+        successor.persist_addresses()
+        before = self.data_sets, self._signal_list, self._context
+        self.data_sets = successor.data_sets
+        self._signal_list, self._context = successor._signal_list, successor._context
+        if self._server is not None:
+            try:
+                self._server.adopt()
+            except TransientError:
+                self.data_sets, self._signal_list, self._context = before
+                raise
 
     def _plan(self, context: SiteContext) -> tuple[SignalPlan, list[Problem]]:
         problems: list[Problem] = []

@@ -2,76 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from s4g_gateway.codecs.iec104 import (
     Cause,
     CommandMode,
     CommandPoint,
-    CounterQualifier,
     FreezeMode,
-    TimeCoder,
 )
 from s4g_gateway.model import DataSet, Report, Value
+from s4g_gateway.model import quality as q
+from s4g_gateway.northbound.iec104.counter_memory import CounterMemory, FrozenReading
 from s4g_gateway.profiles.iec104 import CommandSignal, DataSetEncoder, Signal, SignalList
 from s4g_gateway.runtime.database import View
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ImagePart:
     """One DataSet of the image.
 
     Attributes:
-        encoder: its encoder.
+        source: the DataSet that the database is supplied with.
+        encoder: its encoder; its DataSet has only those members that these masters may see.
         view: its present values.
         counters: those of its signals that are counters.
-        baseline: what a reset has taken off each counter, by position.
+        fingerprint: differs where the signals do.
+        is_gone: true once the site has no such DataSet any more.
     """
 
+    source: DataSet
     encoder: DataSetEncoder
     view: View
     counters: tuple[Signal, ...]
-    baseline: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class _Frozen:
-    """Counter readings held by a freeze."""
-
-    report: Report
-    sequence: int
+    fingerprint: int
+    is_gone: bool = False
 
 
 class DatabaseImage:
-    """Implements ``codecs.iec104.ProcessImage`` on views of the RealTimeDatabase.
+    """Implements ``codecs.iec104.ProcessImage`` on views of the RealTimeDatabase; empty until ``load``.
 
     Args:
-        signal_list: every address.
+        memory: freezes and resets of counters.
         select_timeout_s: how long a selection lives.
         counter_time_tags: answer counter interrogations with type 37.
     """
 
-    def __init__(self, signal_list: SignalList, *, select_timeout_s: float, counter_time_tags: bool) -> None:
+    def __init__(self, memory: CounterMemory, *, select_timeout_s: float, counter_time_tags: bool) -> None:
+        self._memory = memory
+        self._select_timeout_s = select_timeout_s
+        self._timed_counters = counter_time_tags
+        self._stations: frozenset[int] = frozenset()
+        self._commands: dict[tuple[int, int], CommandSignal] = {}
+        self._points: dict[tuple[int, int], CommandPoint] = {}
+        self._parts: tuple[ImagePart, ...] = ()
+
+    def load(self, signal_list: SignalList, parts: Iterable[ImagePart]) -> None:
+        """Goes over to these addresses and DataSets; interrogations under way go on with them."""
         self._stations = frozenset(signal_list.common_addresses)
         self._commands = {(command.common_address, command.ioa): command for command in signal_list.commands}
-        self._points = {key: _command_point(c, select_timeout_s) for key, c in self._commands.items()}
-        self._timed_counters = counter_time_tags
-        self._parts: list[ImagePart] = []
-        self._frozen: dict[tuple[int, int], list[tuple[ImagePart, _Frozen]]] = {}
-        self._sequence: dict[tuple[int, int], int] = {}
-
-    def add(self, data_set: DataSet, view: View, signals: tuple[Signal, ...], coder: TimeCoder) -> ImagePart:
-        """Takes in a DataSet."""
-        counters = tuple(signal for signal in signals if signal.is_counter)
-        part = ImagePart(DataSetEncoder(data_set, signals, coder), view, counters, {})
-        self._parts.append(part)
-        return part
+        self._points = {key: _command_point(c, self._select_timeout_s) for key, c in self._commands.items()}
+        old, self._parts = self._parts, tuple(parts)
+        present = {part.source for part in self._parts}
+        for part in old:
+            part.is_gone = part.source not in present
 
     @property
     def parts(self) -> tuple[ImagePart, ...]:
-        """The DataSets, in the order of their addition."""
-        return tuple(self._parts)
+        """The DataSets, in the order of the site."""
+        return self._parts
 
     @property
     def common_addresses(self) -> Collection[int]:
@@ -81,47 +80,50 @@ class DatabaseImage:
     def interrogate(self, common_address: int, group: int) -> Iterator[bytes]:
         """Yields present values, read at the moment the link takes them."""
         cause = Cause.INTERROGATED_BY_STATION + group
-        for part in self._parts:
-            yield from part.encoder.present(
+        for part in self._walk():
+            for asdu in part.encoder.present(
                 part.view.snapshot(), cause=cause, group=group, common_address=common_address
-            )
+            ):
+                if part.is_gone:
+                    break
+                yield asdu
 
     def interrogate_counters(self, common_address: int, group: int) -> Iterator[bytes]:
-        """Yields what the last freeze of that group holds, else the present readings."""
-        frozen = self._frozen.get((common_address, group)) or self._frozen.get((common_address, 0))
-        if frozen is None:
-            readings = [
-                (part, _Frozen(self._reading(part), 0)) for part in self._counter_parts(common_address)
-            ]
-        else:
-            readings = frozen
-        for part, held in readings:
-            yield from part.encoder.counters(
-                held.report,
-                common_address=common_address,
-                group=group,
-                qualifier=held.sequence & CounterQualifier.SEQUENCE,
-                timed=self._timed_counters,
-            )
+        """Yields what the latest freeze of each counter holds, else its present reading."""
+        for part in self._walk():
+            chosen = [signal for signal in part.counters if _belongs(signal, common_address, group)]
+            if chosen:
+                report, sequences = self._readings(part, chosen)
+                yield from part.encoder.counters(
+                    report,
+                    common_address=common_address,
+                    group=group,
+                    qualifiers=sequences,
+                    timed=self._timed_counters,
+                )
 
     def freeze_counters(self, common_address: int, group: int, mode: FreezeMode, utc_ns: int) -> bool:
         """Holds the readings, or lets them count from zero again; false where there are no such counters."""
-        parts = [
-            part
-            for part in self._counter_parts(common_address)
-            if any(_belongs(signal, common_address, group) for signal in part.counters)
+        chosen = [
+            (part.view.snapshot(), part.encoder.data_set.index[signal.reference], str(signal.reference))
+            for part in self._parts
+            for signal in part.counters
+            if _belongs(signal, common_address, group)
         ]
-        if not parts:
+        if not chosen:
             return False
-        key = (common_address, group)
+        memory = self._memory
         if mode in (FreezeMode.FREEZE, FreezeMode.FREEZE_AND_RESET):
-            sequence = self._sequence[key] = self._sequence.get(key, 0) % CounterQualifier.SEQUENCE + 1
-            self._frozen[key] = [
-                (part, _Frozen(replace(self._reading(part), time_ns=utc_ns), sequence)) for part in parts
-            ]
+            sequence = memory.next_sequence(common_address)
+            for report, position, name in chosen:
+                value = self._since_reset(name, report.values[position])
+                memory.frozen[name] = FrozenReading(value, report.quality[position], utc_ns, sequence)
         if mode in (FreezeMode.RESET, FreezeMode.FREEZE_AND_RESET):
-            for part in parts:
-                self._reset(part, common_address, group)
+            for report, position, name in chosen:
+                value = report.values[position]
+                if isinstance(value, int | float):
+                    memory.baselines[name] = value
+        memory.save()
         return True
 
     def read(self, common_address: int, address: int) -> bytes | None:
@@ -140,32 +142,46 @@ class DatabaseImage:
         """Returns the command behind an address that ``command_point`` knows."""
         return self._commands[common_address, address]
 
-    def _counter_parts(self, common_address: int) -> list[ImagePart]:
-        return [
-            part
-            for part in self._parts
-            if any(_belongs(signal, common_address, 0) for signal in part.counters)
-        ]
+    def _walk(self) -> Iterator[ImagePart]:
+        """Yields every part once, also if they change meanwhile."""
+        done: set[DataSet] = set()
+        parts, position = self._parts, 0
+        while position < len(parts):
+            part = parts[position]
+            position += 1
+            if part.source not in done:
+                done.add(part.source)
+                yield part
+                if self._parts is not parts:
+                    parts, position = self._parts, 0
 
-    def _reading(self, part: ImagePart) -> Report:
+    def _readings(self, part: ImagePart, signals: Sequence[Signal]) -> tuple[Report, bytes]:
+        """Returns a Report with the readings of these counters, and the sequence numbers of all members."""
         report = part.view.snapshot()
-        if not part.baseline:
-            return report
+        size = len(report.values)
         values: list[Value] = list(report.values)
-        for position, taken in part.baseline.items():
-            value = values[position]
-            if isinstance(value, int | float):
-                values[position] = value - taken
-        return replace(report, values=tuple(values))
+        quality = list(report.quality)
+        times = [report.time_ns] * size if isinstance(report.time_ns, int) else list(report.time_ns)
+        sequences = bytearray(size)
+        for signal in signals:
+            name, position = str(signal.reference), part.encoder.data_set.index[signal.reference]
+            held = self._memory.frozen.get(name)
+            if held is None:
+                values[position] = self._since_reset(name, values[position])
+            else:
+                values[position], quality[position], times[position], sequences[position] = held
+        report = replace(report, values=tuple(values), quality=tuple(quality), time_ns=tuple(times))
+        return report, bytes(sequences)
 
-    def _reset(self, part: ImagePart, common_address: int, group: int) -> None:
-        report = part.view.snapshot()
-        for signal in part.counters:
-            if _belongs(signal, common_address, group):
-                position = part.encoder.data_set.index[signal.reference]
-                value = report.values[position]
-                if isinstance(value, int | float):
-                    part.baseline[position] = value
+    def _since_reset(self, name: str, value: Value) -> Value:
+        taken = self._memory.baselines.get(name)
+        return value - taken if taken is not None and isinstance(value, int | float) else value
+
+
+def invalid_report(report: Report, included: bytes, time_ns: int) -> Report:
+    """Returns the same values as invalid since now."""
+    quality = tuple(q.worst(old, q.INVALID) for old in report.quality)
+    return replace(report, quality=quality, time_ns=time_ns, included=included)
 
 
 def _belongs(signal: Signal, common_address: int, group: int) -> bool:

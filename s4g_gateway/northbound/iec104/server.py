@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from ssl import SSLContext
@@ -26,25 +26,21 @@ from s4g_gateway.codecs.iec104 import (
     OutstationEvent,
     ResetQualifier,
     ResetRequested,
-    TimeCoder,
 )
-from s4g_gateway.errors import (
-    ModelError,
-    RemoteProtocolError,
-    TransientError,
-)
-from s4g_gateway.model import NS_PER_S, DataSet, ObjectReference
+from s4g_gateway.errors import PermanentError, RemoteProtocolError, TransientError
+from s4g_gateway.model import NS_PER_S
+from s4g_gateway.northbound.iec104.address_book import AddressBook
 from s4g_gateway.northbound.iec104.commands import CommandDesk
 from s4g_gateway.northbound.iec104.config import GroupTable, split_listen
+from s4g_gateway.northbound.iec104.counter_memory import CounterMemory
+from s4g_gateway.northbound.iec104.event_store import EventStore, open_journal
+from s4g_gateway.northbound.iec104.feed import PointFeed
 from s4g_gateway.northbound.iec104.image import DatabaseImage
 from s4g_gateway.northbound.iec104.station import Station
 from s4g_gateway.northbound.iec104.wire import MasterWire, WireOwner
-from s4g_gateway.profiles.iec104 import (
-    Signal,
-)
 from s4g_gateway.runtime.contract import Services
-from s4g_gateway.runtime.database import Subscription
-from s4g_gateway.security import Action, Principal
+from s4g_gateway.runtime.journal import Journal
+from s4g_gateway.security import Principal
 
 if TYPE_CHECKING:
     from s4g_gateway.northbound.iec104.connector import Iec104Outstation
@@ -79,48 +75,55 @@ class OutstationServer(WireOwner):
         self._groups = {group.name: group for group in self._config.groups}
         self._wires: dict[MasterWire, tuple[Station, GroupTable]] = {}
         self._principals: dict[tuple[Station, int], Principal] = {}
-        self._subscriptions: list[Subscription] = []
+        self._feeds: list[PointFeed] = []
+        self._tasks: asyncio.TaskGroup | None = None
         self._is_gone = asyncio.Event()
         self._overflowing: set[str] = set()
         self._periods_s: set[float] = set()
+        self._followed_s: set[float] = set()
+        self._is_loaded = False
+        self._is_new_book_due = False
 
     async def run(self) -> None:
         """Listens until cancelled, then closes links in order."""
-        try:
-            self._build()
-            self._connector.release_signal_list()
-            server = await self._listen()
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._gauge())
-                    for station in self._stations:
-                        for work in self._periodic(station):
-                            group.create_task(work)
+                await self._build(stack)
+                server = await self._listen()
+                try:
+                    async with asyncio.TaskGroup() as self._tasks:
+                        self._tasks.create_task(self._gauge())
+                        self._tasks.create_task(self._every(self._config.event_commit_s / 2, self._save))
+                        if self._config.background_period_s > 0:
+                            work = self._every(self._config.background_period_s, self._send_background)
+                            self._tasks.create_task(work)
+                        self._follow_periods()
+                finally:
+                    server.close()
             finally:
-                server.close()
-        finally:
-            await self._stop()
+                await self._stop()
 
     # -- building ----------------------------------------------------------------------------------
 
-    def _build(self) -> None:
+    async def _build(self, stack: contextlib.AsyncExitStack) -> None:
         """Makes one protocol object for every set of roles: masters with equal rights share one."""
-        signal_list = self._connector.signal_list
-        listed = signal_list.by_reference
-        self._periods_s = {signal.cyclic_period_s for signal in signal_list.signals}
+        journals = await self._open_journals(stack)
         by_roles: dict[frozenset[str], list[GroupTable]] = {}
         for group in self._config.groups:
             by_roles.setdefault(frozenset(group.roles), []).append(group)
         for roles, groups in by_roles.items():
             principal = Principal(name=self._services.principal.name, roles=roles)
+            memory = CounterMemory(
+                self._services.state_directory / f"counters-{'-'.join(sorted(roles))}.json"
+            )
+            stack.callback(memory.close)
             image = DatabaseImage(
-                signal_list,
+                memory,
                 select_timeout_s=self._config.select_timeout_s,
                 counter_time_tags=self._config.counter_time_tags,
             )
-            outstation = Outstation(self._protocol_config(groups), image)
             station = Station(
-                outstation,
+                Outstation(self._protocol_config(groups, journals), image),
                 image,
                 clock=self._services.clock,
                 counters=self._services.counters,
@@ -128,10 +131,78 @@ class OutstationServer(WireOwner):
             )
             self._stations.append(station)
             self._station_of.update({group.name: station for group in groups})
-            for data_set in self._connector.data_sets:
-                self._add_data_set(station, principal, data_set, listed)
+            self._feeds.append(
+                PointFeed(station, principal, self._services, self._config.time_zone_offset_minutes)
+            )
+        if journals:
+            await self._restore(journals)
+        # From here on nothing waits, so no change of the site comes in between.
+        self._load()
 
-    def _protocol_config(self, groups: Iterable[GroupTable]) -> OutstationConfig:
+    async def _open_journals(self, stack: contextlib.AsyncExitStack) -> dict[str, Journal]:
+        """Opens the journal of every group; a disk that cannot be used leaves events in memory only."""
+        folder = self._services.state_directory / "events"
+        journals: dict[str, Journal] = {}
+        for group in self._config.groups:
+            journal = open_journal(
+                folder, group.name, group.event_capacity, self._config.event_commit_s, self._services.clock
+            )
+            try:
+                journals[group.name] = await stack.enter_async_context(journal)
+            except PermanentError as error:
+                self._log.error("events are kept in memory only", group=group.name, reason=str(error))
+        return journals
+
+    async def _restore(self, journals: Mapping[str, Journal]) -> None:
+        """Puts the events of earlier runs back into the queues."""
+        folder = self._services.state_directory / "events"
+        book = await asyncio.to_thread(AddressBook.of, self._connector.signal_list)
+        for name, journal in journals.items():
+            station = self._station_of[name]
+            store = EventStore(name, station.outstation, journal, book)
+            await store.restore(folder, self._services.clock.wall_ns())
+            station.stores.append(store)
+        self._keep_book(book)
+        with contextlib.suppress(OSError):
+            book.delete_others(folder)
+
+    def _keep_book(self, book: AddressBook) -> None:
+        try:
+            book.write(self._services.state_directory / "events")
+        except OSError as error:
+            # Events stored from now on are given up if the site changes before the next start.
+            self._log.error("meaning of addresses cannot be kept", reason=str(error))
+        for station in self._stations:
+            for store in station.stores:
+                store.save()
+                store.book = book
+
+    def _load(self) -> None:
+        """Leads the site's points to the stations."""
+        signal_list = self._connector.signal_list
+        for feed in self._feeds:
+            feed.load(self._connector.data_sets, signal_list)
+        self._periods_s = {s.cyclic_period_s for s in signal_list.signals if s.cyclic_period_s > 0}
+        if self._is_new_book_due and any(station.stores for station in self._stations):
+            self._is_new_book_due = False
+            self._keep_book(AddressBook.of(signal_list))
+        self._connector.release_signal_list()
+        self._is_loaded = True
+
+    def adopt(self) -> None:
+        """Goes over to the connector's new points; masters stay connected.
+
+        Raises:
+            TransientError: the database does not have them; everything is as before.
+        """
+        self._is_new_book_due = True
+        if self._is_loaded:
+            self._load()
+            self._follow_periods()
+
+    def _protocol_config(
+        self, groups: Iterable[GroupTable], journals: Mapping[str, Journal]
+    ) -> OutstationConfig:
         config = self._config
         return OutstationConfig(
             groups=tuple(
@@ -142,6 +213,7 @@ class OutstationServer(WireOwner):
                     if group.overflow_ioa
                     else None,
                     max_links=group.max_connections,
+                    keep_unsaved=group.name in journals,
                 )
                 for group in groups
             ),
@@ -152,39 +224,6 @@ class OutstationServer(WireOwner):
             command_max_ahead_s=config.command_max_age_s,
             terminate_commands=config.terminate_commands,
         )
-
-    def _add_data_set(
-        self,
-        station: Station,
-        principal: Principal,
-        data_set: DataSet,
-        listed: Mapping[ObjectReference, Signal],
-    ) -> None:
-        database = self._services.database
-        members = [
-            member
-            for member in data_set.members
-            if member.reference in listed
-            and database.policy.allows(principal, Action.READ, member.reference)
-            and database.policy.allows(principal, Action.SUBSCRIBE, member.reference)
-        ]
-        if not members:
-            return
-        signals = tuple(listed[member.reference] for member in members)
-        coder = TimeCoder(self._config.time_zone_offset_minutes)
-        try:
-            if len(members) == len(data_set):
-                part = station.image.add(data_set, database.view(principal, data_set), signals, coder)
-                deliver = partial(station.deliver, part)
-                self._subscriptions.append(database.subscribe(principal, [data_set], deliver))
-            else:
-                # The rest is not for these masters, or has no place in the protocol.
-                reduced = DataSet(data_set.name, tuple(members))
-                part = station.image.add(reduced, database.view(principal, reduced), signals, coder)
-                deliver = partial(station.deliver, part)
-                self._subscriptions.append(database.subscribe_view(principal, reduced, deliver))
-        except ModelError as error:
-            raise TransientError(f"the site's points are not there yet: {error}") from error
 
     async def _listen(self) -> asyncio.Server:
         where = split_listen(self._config.listen)
@@ -313,11 +352,12 @@ class OutstationServer(WireOwner):
 
     # -- periodic work -----------------------------------------------------------------------------
 
-    def _periodic(self, station: Station) -> Iterator[Coroutine[None, None, None]]:
-        for period_s in sorted(period for period in self._periods_s if period > 0):
-            yield self._every(period_s, partial(self._send_cyclic, station, period_s))
-        if self._config.background_period_s > 0:
-            yield self._every(self._config.background_period_s, partial(self._send_background, station))
+    def _follow_periods(self) -> None:
+        """Begins with cyclic periods that are new; one that no point has any more sends nothing."""
+        if self._tasks is not None:
+            for period_s in sorted(self._periods_s - self._followed_s):
+                self._followed_s.add(period_s)
+                self._tasks.create_task(self._every(period_s, partial(self._send_cyclic, period_s)))
 
     async def _every(self, period_s: float, work: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -327,15 +367,23 @@ class OutstationServer(WireOwner):
             await asyncio.sleep(due_s - loop.time())
             work()
 
-    def _send_cyclic(self, station: Station, period_s: float) -> None:
-        for part in station.image.parts:
-            asdus = part.encoder.cyclic(part.view.snapshot(), period_s)
-            if asdus:
-                station.publish(asdus)
+    def _send_cyclic(self, period_s: float) -> None:
+        for station in self._stations:
+            for part in station.image.parts:
+                asdus = part.encoder.cyclic(part.view.snapshot(), period_s)
+                if asdus:
+                    station.publish(asdus)
 
-    def _send_background(self, station: Station) -> None:
-        for part in station.image.parts:
-            station.publish(part.encoder.present(part.view.snapshot(), cause=Cause.BACKGROUND))
+    def _send_background(self) -> None:
+        for station in self._stations:
+            for part in station.image.parts:
+                station.publish(part.encoder.present(part.view.snapshot(), cause=Cause.BACKGROUND))
+
+    def _save(self) -> None:
+        for station in self._stations:
+            for store in station.stores:
+                store.save()
+                store.settle()
 
     async def _gauge(self) -> None:
         counters = self._services.counters
@@ -344,16 +392,27 @@ class OutstationServer(WireOwner):
             counters.set("links", len(self._wires))
             counters.set("links_active", sum(status.active_link is not None for status in statuses))
             counters.set("events_buffered", sum(status.buffered for status in statuses))
+            journals = [store.journal for station in self._stations for store in station.stores]
+            counters.set(
+                "events_stored", sum(store.stored for station in self._stations for store in station.stores)
+            )
+            counters.set("event_journal_bytes", sum(journal.size_bytes for journal in journals))
+            counters.set(
+                "event_journal_failing",
+                len(journals) < len(self._groups) or any(journal.failing for journal in journals),
+            )
             await asyncio.sleep(GAUGES_S)
 
     async def _stop(self) -> None:
-        for subscription in self._subscriptions:
-            subscription.close()
+        self._is_loaded = False
+        for feed in self._feeds:
+            feed.close()
         await self._desk.stop()
         for wire, (station, _) in tuple(self._wires.items()):
             station.close(wire.link, "the outstation stops")
         for station in self._stations:
             station.stop()
+        self._save()
         # Transports write what is left in the next turns of the loop.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_S):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from s4g_gateway.codecs.iec104 import Outstation, OutstationEvent
 from s4g_gateway.model import Report
+from s4g_gateway.northbound.iec104.event_store import EventStore
 from s4g_gateway.northbound.iec104.image import DatabaseImage, ImagePart
 from s4g_gateway.runtime.clock import Clock
 from s4g_gateway.runtime.contract import Counters
@@ -54,6 +55,7 @@ class Station:
     ) -> None:
         self.outstation = outstation
         self.image = image
+        self.stores: list[EventStore] = []
         self._clock = clock
         self._counters = counters
         self._on_event = on_event
@@ -138,6 +140,8 @@ class Station:
 
     def _flush_due(self) -> None:
         self._is_flush_due = False
+        for store in self.stores:
+            store.save_alone()
         self._settle()
 
     def _settle(self) -> None:
@@ -146,6 +150,8 @@ class Station:
             self._flush(link)
         for event in self.outstation.events():
             self._on_event(self, event)
+        for store in self.stores:
+            store.settle()
         self._arm()
 
     def _flush(self, link: int) -> None:

@@ -67,7 +67,8 @@ class _Picture(NamedTuple):
     values: Sequence[Value]
     descriptors: _Descriptors
     times: Sequence[bytes] | bytes
-    qualifier: int = 0
+    # Of every member, beside its quality; empty for none.
+    qualifiers: bytes = b""
 
 
 class _Run:
@@ -101,7 +102,7 @@ class _Run:
         self.is_plain = is_uniform and self.type_id is TypeId.M_ME_NC_1 and scalings[0].is_identity
 
     def columns(
-        self, values: Sequence[Value], descriptors: Sequence[int], which: bytes | None, qualifier: int
+        self, values: Sequence[Value], descriptors: Sequence[int], which: bytes | None, qualifiers: bytes
     ) -> Columns:
         """Returns raw values and quality octets of the members that ``which`` includes."""
         if len(self.convert) == 1:
@@ -111,8 +112,9 @@ class _Run:
             pairs = [function(value) for function, value in zip(convert, values, strict=True)]
         raws = [raw for raw, _ in pairs]
         bits = list(map(or_, descriptors, [extra for _, extra in pairs]))
-        if qualifier:
-            bits = [bit | qualifier for bit in bits]
+        if qualifiers:
+            own = self.pick(qualifiers)
+            bits = list(map(or_, bits, own if which is None else compress(own, which)))
         if self.type_id is TypeId.M_ST_NA_1:
             raws = [int(raw) & 0x7F for raw in raws]
         return raws, bits
@@ -190,7 +192,13 @@ class DataSetEncoder:
         return asdus
 
     def counters(
-        self, report: Report, *, common_address: int, group: int = 0, qualifier: int = 0, timed: bool = False
+        self,
+        report: Report,
+        *,
+        common_address: int,
+        group: int = 0,
+        qualifiers: bytes = b"",
+        timed: bool = False,
     ) -> list[bytes]:
         """Returns the integrated totals of a station, cause 37 + group; group 0 returns all.
 
@@ -198,11 +206,12 @@ class DataSetEncoder:
             report: a snapshot, or what was frozen.
             common_address: the station.
             group: 1 to 4, 0 for all.
-            qualifier: sequence number and flags of every reading (``CounterQualifier``).
+            qualifiers: sequence number and flags of the reading of every member (``CounterQualifier``), as many
+                as the DataSet has members; empty for none.
             timed: type 37 with the Report's times, else type 15.
         """
         times = self._times(report) if timed else b""
-        picture = _Picture(report.values, self._quality(report), times, qualifier)
+        picture = _Picture(report.values, self._quality(report), times, qualifiers)
         encode = self._timed if timed else self._untimed
         asdus: list[bytes] = []
         for run in self._all:
@@ -362,4 +371,4 @@ def _build(
                 return build((picked, bits))
         except (struct.error, OverflowError, TypeError):
             pass  # a value is missing or too great: the careful way finds out which
-    return build(run.columns(picked, bits, which, picture.qualifier))
+    return build(run.columns(picked, bits, which, picture.qualifiers))

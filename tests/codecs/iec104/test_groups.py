@@ -374,3 +374,41 @@ def test_a_burst_of_50_000_timed_floats_arrives_whole_and_in_order(bench: Any) -
     bench.outstation.publish(asdus, bench.utc_ns)
     bench.exchange()
     assert [bytes.fromhex(asdu) for asdu in peer.take()] == asdus
+
+
+def test_events_are_handed_out_for_storage_until_they_are_acknowledged(make_bench: Any) -> None:
+    bench = make_bench(groups=(GroupConfig(name="scada", keep_unsaved=True), GroupConfig(name="other")))
+    outstation = bench.outstation
+    bench.publish(event(1), event(2), event(9, cause=1))
+    assert outstation.has_master("scada") is False
+    assert outstation.take_unsaved_events("scada") == [(bytes.fromhex(event(n)), n) for n in (1, 2)]
+    assert outstation.take_unsaved_events("scada") == []
+    assert (outstation.added_place("scada"), outstation.settled_place("scada")) == (2, 0)
+    peer = bench.connect("scada", w=1).start()  # acknowledges everything at once
+    assert outstation.has_master("scada")
+    bench.exchange()
+    assert outstation.settled_place("scada") == 2
+    bench.publish(event(3))
+    assert outstation.take_unsaved_events("scada") == []
+    peer.deaf = True
+    bench.publish(event(4))
+    assert [place for _, place in outstation.take_unsaved_events("scada")] == [4]
+    peer.lose()
+    assert outstation.settled_place("scada") == 3
+    assert sent(bench.connect("scada", w=1).start().take()) == [4]
+    assert outstation.settled_place("scada") == 4
+    with pytest.raises(LocalProtocolError, match="keep_unsaved"):
+        outstation.take_unsaved_events("other")
+
+
+def test_a_loss_before_the_start_is_signalled_like_any_other(make_bench: Any) -> None:
+    bench = make_bench(groups=(GroupConfig(name="scada", overflow_point=(1, 99)),))
+    bench.outstation.report_loss("scada", 7)
+    bench.publish(event(1))
+    assert bench.outstation.group_status("scada").dropped == 7
+    received = bench.connect().start().take()
+    assert [(asdu[:2], asdu[27:29]) for asdu in received if asdu[18:26] == "63 00 00"] == [
+        ("1e", "01"),
+        ("1e", "00"),
+    ]
+    assert not any(isinstance(item, EventsDropped) for item in bench.events())

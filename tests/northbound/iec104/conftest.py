@@ -24,6 +24,7 @@ from s4g_gateway.codecs.iec104 import (
 )
 from s4g_gateway.model import ACCEPTED, ControlPoint, DataSet, Member, ObjectReference, Report, ValueType
 from s4g_gateway.northbound.iec104 import Iec104Config, Iec104Outstation
+from s4g_gateway.northbound.iec104.config import GroupTable
 from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.clock import SystemClock
 from s4g_gateway.runtime.contract import Counters, Services, SiteContext, SuppliedDataSet
@@ -236,6 +237,11 @@ class RawMaster:
             await self.writer.wait_closed()
 
 
+def time_of(number):
+    """The time tag of a numbered event: whole milliseconds."""
+    return 1_767_225_600_000_000_000 + number * 1_000_000
+
+
 def floats(count, name="d", device="ESS1", **more):
     return DataSet(name, tuple(member(f"{device}/GGIO1.AnIn{i + 1}", **more) for i in range(count)))
 
@@ -244,5 +250,12 @@ def floats(count, name="d", device="ESS1", **more):
 def kit():
     """What the tests of this folder share."""
     return SimpleNamespace(
-        Device=Device, RawMaster=RawMaster, floats=floats, member=member, point=point, serving=serving
+        Device=Device,
+        RawMaster=RawMaster,
+        GroupTable=GroupTable,
+        floats=floats,
+        member=member,
+        point=point,
+        serving=serving,
+        time_of=time_of,
     )

@@ -269,7 +269,10 @@ def test_groups_stations_and_cyclic_members():
 def test_counters_carry_sequence_number_and_time_when_asked():
     data_set, encoder, _ = make([member("MMTR1.SupWh", cdc="BCR")])
     made = report(data_set, [7.0], [q.QUESTIONABLE])
-    (asdu,) = map(decode_asdu, encoder.counters(made, common_address=1, qualifier=5, timed=True))
+    (asdu,) = map(
+        decode_asdu,
+        encoder.counters(made, common_address=1, qualifiers=bytes([5] * len(made.values)), timed=True),
+    )
     (reading,) = asdu.objects
     assert (asdu.type_id.name, asdu.cause) == ("M_IT_TB_1", 37)
     assert (reading.value, reading.qualifier, reading.quality, reading.time.time_ns) == (7, 5, IV, T)

@@ -66,6 +66,11 @@ class RedundancyGroup:
         return self._events.taken
 
     @property
+    def added(self) -> int:
+        """How many events it has taken."""
+        return self._events.added
+
+    @property
     def settled(self) -> int:
         """Up to this place of the stream no event is needed any more."""
         return self._events.settled

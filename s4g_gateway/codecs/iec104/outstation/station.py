@@ -241,6 +241,14 @@ class Outstation:
             raise LocalProtocolError(f"group {name}: keep_unsaved is not set")
         return group.take_unsaved()
 
+    def added_place(self, name: str) -> int:
+        """Returns how many objects a group has taken as events.
+
+        Raises:
+            LocalProtocolError: there is no such group.
+        """
+        return self._group(name).added
+
     def settled_place(self, name: str) -> int:
         """Returns up to which place the events of a group are not needed any more.
 
