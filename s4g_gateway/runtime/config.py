@@ -70,6 +70,7 @@ class _Loader:
         self.path = path
         self.running = running
         self.problems: list[Problem] = []
+        self.schemas: dict[type, Schema] = {}
 
     def problem(self, key: str, found: str, expected: str) -> None:
         self.problems.append(Problem(file=str(self.path), key=key, found=found, expected=expected))
@@ -182,7 +183,10 @@ class _Loader:
         kind = self.kind(key, table.get("type"), group)
         if kind is None:
             return None
-        problems = check_table(table, table_schema(kind.config, COMMON_KEYS), file=str(self.path), key=key)
+        schema = self.schemas.get(kind.config)
+        if schema is None:  # a thousand devices of one kind share it
+            schema = self.schemas[kind.config] = table_schema(kind.config, COMMON_KEYS)
+        problems = check_table(table, schema, file=str(self.path), key=key)
         self.problems += problems
         name = table.get("name")
         if isinstance(name, str) and names.setdefault(name, key) != key:
