@@ -141,7 +141,8 @@ class RealTimeDatabase:
         self.policy = policy
         self.arbitration = arbitration
         self._slots: dict[DataSet, _Slot] = {}
-        self._places: dict[str, tuple[_Slot, int]] = {}
+        # Slots only: their positions stand in the index of each DataSet.
+        self._owners: dict[str, _Slot] = {}
         self.updates_total = 0
         self.changes_total = 0
 
@@ -154,22 +155,22 @@ class RealTimeDatabase:
             ModelError: a reference is supplied already.
         """
         slots = [_Slot(owner, entry, self._clock) for entry in supplied]
-        places: dict[str, tuple[_Slot, int]] = {}
+        owners: dict[str, _Slot] = {}
         for slot in slots:
-            for reference, position in slot.data_set.index.items():
-                other = places.get(reference) or self._places.get(reference)
+            for reference in slot.data_set.index:
+                other = owners.get(reference) or self._owners.get(reference)
                 if other is not None:
-                    raise ModelError(f"{reference} is supplied by {other[0].owner!r} and by {owner!r}")
-                places[reference] = (slot, position)
+                    raise ModelError(f"{reference} is supplied by {other.owner!r} and by {owner!r}")
+                owners[reference] = slot
         self._slots.update((slot.data_set, slot) for slot in slots)
-        self._places.update(places)
+        self._owners.update(owners)
 
     def remove(self, owner: str) -> None:
         """Forgets every DataSet of a connector."""
         for data_set in [key for key, slot in self._slots.items() if slot.owner == owner]:
             del self._slots[data_set]
             for reference in data_set.references:
-                del self._places[reference]
+                del self._owners[reference]
 
     def publish(self, report: Report) -> None:
         """Takes a Report of a supplied DataSet: stores it, finds what changed, tells the subscribers.
@@ -339,7 +340,7 @@ class RealTimeDatabase:
         """Returns counters and gauges of the database."""
         fresh = sum(1 for slot in self._slots.values() if slot.age_level == 0)
         return {
-            "points": len(self._places),
+            "points": len(self._owners),
             "data_sets": len(self._slots),
             "data_sets_fresh": fresh,
             "updates_total": self.updates_total,
@@ -347,10 +348,10 @@ class RealTimeDatabase:
         }
 
     def _place(self, reference: str) -> tuple[_Slot, int]:
-        place = self._places.get(reference)
-        if place is None:
+        slot = self._owners.get(reference)
+        if slot is None:
             raise ModelError(f"no point {reference!r} in this site")
-        return place
+        return slot, slot.data_set.index[ObjectReference(reference)]
 
     def _check(self, principal: Principal, action: Action, reference: str) -> None:
         if not self.policy.allows(principal, action, reference):

@@ -382,7 +382,7 @@ def _scaling(
         expected = "the value at +1, since the point declares no limits"
         problems.append(_problem(point, "full_scale", "nothing", expected))
         return IDENTITY
-    if type_id in _WIDE_TYPES:
+    if type_id in _WIDE_TYPES and (wish.factor is not None or offset):
         return Scaling(factor=1.0 if wish.factor is None else wish.factor, offset=offset)
     return IDENTITY
 
