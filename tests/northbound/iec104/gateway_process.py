@@ -45,6 +45,7 @@ async def main(folder, first, capacity):
             for _ in range(5):
                 number += 1
                 bench.publish([float(number)], time_ns=conftest.time_of(number))
+            TellingStore.number = number
             bench.publish(
                 [float(number + i) for i in range(50)], data_set=1, time_ns=conftest.time_of(number)
             )
