@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "read": (f"{_CLI}.read:read", "Read points of a running gateway."),
     "operate": (f"{_CLI}.operate:operate", "Send one Control through a running gateway."),
     "function": (f"{_CLI}.function:function", "Show or set a grid-support function of a device."),
+    "dlms": (f"{_CLI}.dlms:dlms", "Ask DLMS meters for more than points."),
     "reload": (f"{_CLI}.reload:reload", "Make a running gateway read its site file again."),
     "points": (f"{_CLI}.points:points", "Export the signal list for the control centre."),
     "interfaces": (f"{_CLI}.interfaces:interfaces", "Print the interface catalogue of D3.1."),

@@ -145,6 +145,33 @@ class SouthboundConnector(Protocol):
 
 
 @runtime_checkable
+class AnsweringConnector(Protocol):
+    """A south-bound connector whose devices tell more than points, on request (such as a load profile)."""
+
+    @property
+    def devices(self) -> Mapping[str, DataSet]:
+        """Names of its devices and what they supply; who may read all of that may ask the device."""
+        ...
+
+    async def ask(self, device: str, question: str, body: Mapping[str, Any]) -> Any:
+        """Asks a device.
+
+        Args:
+            device: one of ``devices``.
+            question: what is asked for.
+            body: particulars, JSON types.
+
+        Returns:
+            JSON types.
+
+        Raises:
+            TransientError: the device is out of reach.
+            PermanentError: no such question, wrong particulars, or the device refuses.
+        """
+        ...
+
+
+@runtime_checkable
 class FunctionReader(Protocol):
     """A south-bound connector whose devices tell the state of their functions (TR 61850-90-7).
 

@@ -120,6 +120,20 @@ class ReadFunction(Request, frozen=True, tag="function"):
     code: Text = ""
 
 
+class Ask(Request, frozen=True, tag="ask"):
+    """Asks a device for what is no point, such as a meter's load profile.
+
+    Attributes:
+        device: its name in the site.
+        question: what is asked for.
+        body: particulars.
+    """
+
+    device: Text
+    question: Text
+    body: dict[str, Any] = {}
+
+
 class Status(Request, frozen=True, tag="status"):
     """Asks what the site and its connectors are doing."""
 
@@ -128,7 +142,7 @@ class Reload(Request, frozen=True, tag="reload"):
     """Reads the site file again."""
 
 
-AnyRequest = ListPoints | Read | Watch | Unwatch | Operate | ReadFunction | Status | Reload
+AnyRequest = ListPoints | Read | Watch | Unwatch | Operate | ReadFunction | Ask | Status | Reload
 
 _REQUESTS: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 

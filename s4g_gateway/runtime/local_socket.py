@@ -29,6 +29,7 @@ from s4g_gateway.runtime.database import RealTimeDatabase
 from s4g_gateway.runtime.local_protocol import (
     MAX_REQUEST_BYTES,
     AnyRequest,
+    Ask,
     ErrorKind,
     ListPoints,
     Operate,
@@ -67,6 +68,10 @@ class LocalSite(Protocol):
 
     def status(self) -> Any:
         """Returns a dataclass that says what the site is doing."""
+        ...
+
+    async def ask(self, principal: Principal, device: str, question: str, body: Mapping[str, Any]) -> Any:
+        """Asks a device for what is no point."""
         ...
 
     async def reload(self) -> None:
@@ -212,6 +217,9 @@ class _Session:
                 yield await requests.operate(site.database, site.clock, principal, request)
             case ReadFunction():
                 yield await requests.read_function(site.database, principal, request)
+            case Ask():
+                answer = await site.ask(principal, request.device, request.question, request.body)
+                yield {"answer": answer}
             case Status():
                 yield {"status": requests.status(site.status())}
             case Reload():

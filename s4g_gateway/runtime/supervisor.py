@@ -13,15 +13,21 @@ from typing import Any
 
 import structlog
 
-from s4g_gateway.errors import AdapterError, ConfigError, GatewayError
+from s4g_gateway.errors import AccessError, AdapterError, ConfigError, GatewayError, ModelError
 from s4g_gateway.runtime.arbitration import Arbitration
 from s4g_gateway.runtime.audit import JsonLinesAuditLog
 from s4g_gateway.runtime.clock import Clock, SystemClock
 from s4g_gateway.runtime.config import ConnectorEntry, SiteConfig, load_site
-from s4g_gateway.runtime.contract import AdoptingConnector, Counters, FunctionReader, Services
+from s4g_gateway.runtime.contract import (
+    AdoptingConnector,
+    AnsweringConnector,
+    Counters,
+    FunctionReader,
+    Services,
+)
 from s4g_gateway.runtime.database import RealTimeDatabase
 from s4g_gateway.runtime.ledger import SqliteCommandLedger
-from s4g_gateway.security import Principal
+from s4g_gateway.security import Action, Principal
 
 TICK_S = 0.25
 FIRST_BACKOFF_S = 1.0
@@ -180,6 +186,35 @@ class Site:
                 for reference, hold in self.arbitration.holds().items()
             },
         )
+
+    async def ask(self, principal: Principal, device: str, question: str, body: Mapping[str, Any]) -> Any:
+        """Asks a device for what is no point.
+
+        Args:
+            principal: who asks; must be allowed to read every point of the device.
+            device: its name in the site.
+            question: what is asked for.
+            body: particulars, JSON types.
+
+        Raises:
+            AccessError: the principal may not.
+            AdapterError: the device did not answer, or refuses.
+            ModelError: no device of that name answers questions.
+        """
+        found: dict[str, AnsweringConnector] = {}
+        for running in self._running.values():
+            connector = running.entry.connector
+            if isinstance(connector, AnsweringConnector):
+                found |= dict.fromkeys(connector.devices, connector)
+        if device not in found:
+            raise ModelError(
+                f"no device {device!r} answers questions; expected one of: {', '.join(found) or 'none'}"
+            )
+        policy = self.database.policy
+        for reference in found[device].devices[device].references:
+            if not policy.allows(principal, Action.READ, reference):
+                raise AccessError(f"{principal.name} may not read {reference}")
+        return await found[device].ask(device, question, body)
 
     async def reload(self) -> None:
         """Reads the site file again and changes over; connectors without a change keep their connections.

@@ -15,6 +15,7 @@ SIMULATORS: Final = {
         "Run a hybrid inverter with battery (SunSpec, Modbus TCP).",
     ),
     "meter": (f"{_HERE}.meter:meter", "Run a grid or load meter (SunSpec, Modbus TCP)."),
+    "dlms-meter": (f"{_HERE}.dlms_meter:dlms_meter", "Run a grid or load meter (DLMS/COSEM)."),
     "site": (f"{_HERE}.whole_site:site", "Run a whole house: inverter, grid meter, load meter."),
     "energy-router": (
         f"{_HERE}.energy_router:energy_router",

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from s4g_gateway.errors import ConfigError, EncodeError, PermanentError, Problem, ProfileError
-from s4g_gateway.model import AddCause, Control, ControlAnswer, ControlPoint, DataSet, refused
+from s4g_gateway.errors import ConfigError, EncodeError, PermanentError, Problem, ProfileError, TransientError
+from s4g_gateway.model import NS_PER_S, AddCause, Control, ControlAnswer, ControlPoint, DataSet, refused
 from s4g_gateway.profiles.dlms import (
     CompiledMeter,
     canonical_obis,
@@ -27,6 +27,7 @@ from s4g_gateway.workers.dlms.plan import MeterPlan, WorkerPlan, to_builtins
 
 MODULE = "s4g_gateway.workers.dlms"
 PROFILE_TIMEOUT_S = 120.0
+_LAST_NS = 4_102_444_800 * NS_PER_S  # the year 2100: more does not fit a COSEM date
 _MECHANISMS = {"none": 0, "lls": 1, "hls-gmac": 5}
 
 
@@ -94,30 +95,34 @@ class DlmsConnector:
         """Refuses: a meter has no controllable point."""
         return refused(AddCause.NOT_SUPPORTED, f"{control.reference} is not controllable")
 
-    async def ask(self, name: str, body: Mapping[str, Any]) -> Any:
+    async def ask(self, device: str, question: str, body: Mapping[str, Any]) -> Any:
         """Answers ``profile``: the rows of a meter's load profile, with units.
 
         Args:
-            name: of the question.
-            body: ``device``, ``from_ns`` and ``to_ns``.
+            device: name of a meter in the site.
+            question: ``profile``.
+            body: ``from_ns`` and ``to_ns``, ns since 1970 UTC.
 
         Raises:
-            PermanentError: no such question or meter, or the meter refuses.
+            PermanentError: another question, no such meter, or the meter refuses.
             TransientError: the meter or the worker does not answer now.
         """
-        if name != "profile" or body.keys() != {"device", "from_ns", "to_ns"}:
-            raise PermanentError(f"{name!r} is no question for DLMS meters")
+        if question != "profile" or device not in self.devices:
+            raise PermanentError(f"{question!r} to {device!r}: expected 'profile' to a meter")
+        times = [body.get("from_ns"), body.get("to_ns")]
+        if len(body) != 2 or not all(type(each) is int and 0 <= each < _LAST_NS for each in times):
+            raise PermanentError("expected from_ns and to_ns, ns since 1970 UTC")
         if self._worker is None:
-            raise PermanentError("the connector does not run")
-        found = await self._worker.call("profile", dict(body), timeout_s=PROFILE_TIMEOUT_S)
+            raise TransientError("the connector does not run")
+        found = await self._worker.call("profile", {"device": device, **body}, timeout_s=PROFILE_TIMEOUT_S)
         for column in found["columns"]:
             column["unit"] = symbol_of(column.pop("unit_code"))
         return found
 
     @property
-    def devices(self) -> tuple[str, ...]:
-        """Names of the meters."""
-        return tuple(meter.name for meter in self._meters)
+    def devices(self) -> Mapping[str, DataSet]:
+        """The meters by name, with their points."""
+        return {meter.name: meter.compiled.data_set for meter in self._meters}
 
     def plan(self, state_directory: Path) -> WorkerPlan:
         """Returns what the worker is told.
