@@ -120,6 +120,11 @@ class DlmsConnector:
         return found
 
     @property
+    def worker_process_id(self) -> int | None:
+        """Process id of the worker while there is one."""
+        return None if self._worker is None else self._worker.process_id
+
+    @property
     def devices(self) -> Mapping[str, DataSet]:
         """The meters by name, with their points."""
         return {meter.name: meter.compiled.data_set for meter in self._meters}

@@ -1,13 +1,11 @@
-"""DLMS meters through the connector and its worker process, against the simulated meter."""
+"""Simulated DLMS meters and the connector before them."""
 
-import contextlib
 from datetime import UTC, datetime
 
 import pytest
 
 pytest.importorskip("gurux_dlms")
 
-from s4g_gateway.model import quality as q
 from s4g_gateway.runtime.contract import SiteContext
 from s4g_gateway.simulators.dlms_meter import DlmsMeterServer, HouseholdMeter, Keys, Mechanism, MeterSecurity
 from s4g_gateway.simulators.house import House
@@ -22,8 +20,6 @@ SECURITY = {
     "gmac": MeterSecurity(mechanism=Mechanism.HLS_GMAC, keys=KEYS),
     "gmac-ciphered": MeterSecurity(mechanism=Mechanism.HLS_GMAC, keys=KEYS, ciphered=True),
 }
-POWER, ENERGY, VOLTAGE = "PCC1/MMXU1.TotW", "PCC1/MMTR1.DmdWh", "PCC1/MMXU1.PhV.phsA"
-SLOW_S = 30.0
 FAST = {"timeout_s": 2.0, "retry_min_s": 0.1, "retry_max_s": 0.5}
 
 
@@ -88,28 +84,18 @@ def connector(tmp_path):
     return make
 
 
-def device(meter, **more):
-    more = {"meter": "landis-gyr-zmg310", "period_s": 0.2} | more
-    return DlmsMeterConfig(host="127.0.0.1", port=meter.server.port, **more)
+@pytest.fixture
+def device():
+    """Makes the table of a meter."""
+
+    def make(meter, **more):
+        more = {"meter": "landis-gyr-zmg310", "period_s": 0.2} | more
+        return DlmsMeterConfig(host="127.0.0.1", port=meter.server.port, **more)
+
+    return make
 
 
-def said(it):
+@pytest.fixture
+def said():
     """What was logged of meters."""
-    return [event for event in it.log.events() if event != "worker ready"]
-
-
-@pytest.mark.parametrize("names", ["logical-names", "short-names"])
-@pytest.mark.parametrize("link", ["wrapper", "hdlc", "mode-e"])
-@pytest.mark.parametrize("mode", ["none", "lls", "gmac", "gmac-ciphered"])
-async def test_a_meter_is_read_in_every_mode(run, wait_until, meters, keys, connector, mode, link, names):
-    meter = await meters(mode, link=link)
-    it = run(connector(device(meter, link=link, referencing=names, security=keys[mode])))
-    with contextlib.suppress(TimeoutError):
-        await wait_until(lambda: it.database.quality(POWER) == q.GOOD, SLOW_S)
-    assert said(it) == []
-    assert it.database.value(POWER) == meter.power_w
-    assert it.database.value(ENERGY) == float(round(meter.house.state.imported_wh))
-    assert it.database.value(VOLTAGE) == pytest.approx(meter.house.state.voltage_v - 0.4, abs=0.051)
-    assert set(it.database.reports[-1].quality) == {q.GOOD}
-    await wait_until(lambda: len(it.database.reports) >= 3, SLOW_S)
-    assert meter.server.connections_total == 1
+    return lambda it: [event for event in it.log.events() if event != "worker ready"]
