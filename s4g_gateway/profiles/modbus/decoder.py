@@ -35,6 +35,10 @@ from s4g_gateway.profiles.modbus.columns import (
 )
 from s4g_gateway.profiles.modbus.reads import Read
 
+_Scaling = tuple[tuple[int, ...] | None, tuple[int, ...] | None, tuple[int, ...], tuple[int, ...]]
+"""Numerators, addends and divisors of the integers, and the places whose scale factor is none."""
+_SCALINGS_LIMIT = 64  # devices of one kind differ little in their scale factors
+
 
 class ReportDecoder:
     """Turns the answers of a fixed list of reads into Reports of one DataSet.
@@ -93,6 +97,9 @@ class ReportDecoder:
         self._float_factors = tuple(float(column.factor) for column in scaled)
         self._float_offsets = tuple(float(column.offset) for column in scaled)
         self._has_floats = bool(real)
+        # Twins share these two.
+        self._good = (q.GOOD,) * len(self._analog)
+        self._scalings: dict[tuple[Raw, ...], _Scaling] = {}
 
         supplied: list[Column] = [*self._analog, *self._discrete, *self._derived]
         names = [column.name for column in supplied]
@@ -250,6 +257,16 @@ class ReportDecoder:
         return values, self._last_quality if quality == self._last_quality else quality
 
     def _rescale(self, scales: tuple[Raw, ...]) -> None:
+        known = self._scalings.get(scales)
+        if known is None:
+            if len(self._scalings) >= _SCALINGS_LIMIT:
+                self._scalings.clear()
+            known = self._scalings[scales] = self._scaling(scales)
+        self._numerators, self._addends, self._divisors, self._bad_scale = known
+        self._scales = scales
+        self._analog_quality = None
+
+    def _scaling(self, scales: tuple[Raw, ...]) -> _Scaling:
         numerators, addends, divisors, bad = [], [], [], []
         for place, column in enumerate(self._whole):
             factor = column.factor
@@ -263,14 +280,18 @@ class ReportDecoder:
             numerators.append(factor.numerator * column.offset.denominator)
             addends.append(column.offset.numerator * factor.denominator)
             divisors.append(divisor)
-        self._numerators = tuple(numerators) if any(number != 1 for number in numerators) else None
-        self._addends = tuple(addends) if any(addends) else None
-        self._divisors = tuple(divisors)
-        self._bad_scale = tuple(bad)
-        self._scales = scales
-        self._analog_quality = None
+        return (
+            tuple(numerators) if any(number != 1 for number in numerators) else None,
+            tuple(addends) if any(addends) else None,
+            tuple(divisors),
+            tuple(bad),
+        )
 
     def _note_absent(self, absent: bytes, finite: bytes, analog: tuple[Value, ...]) -> tuple[int, ...]:
+        self._absent, self._finite = absent, finite
+        if not self._bad_scale and 1 not in absent and 0 not in finite:
+            self._holes, self._analog_quality = (), self._good
+            return self._good
         quality = [q.GOOD] * len(analog)
         for place in self._bad_scale:
             quality[place] = BAD_SCALE
@@ -281,7 +302,6 @@ class ReportDecoder:
                 value = analog[place]
                 quality[place] = NOT_IMPLEMENTED if value != value else NOT_FINITE  # noqa: PLR0124 - NaN
         self._holes = tuple(place for place, its_quality in enumerate(quality) if its_quality)
-        self._absent, self._finite = absent, finite
         self._analog_quality = tuple(quality)
         return self._analog_quality
 
