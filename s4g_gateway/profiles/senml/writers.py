@@ -94,7 +94,8 @@ class _JsonWriter(Writer):
         return orjson.dumps(content).decode()
 
     def constant(self, value: str) -> bytes:
-        return orjson.dumps(value)
+        # Made anew: a text from orjson keeps the kilobytes it was written in.
+        return orjson.dumps(value).decode().encode()
 
     def number(self, value: float) -> bytes:
         return orjson.dumps(value)
