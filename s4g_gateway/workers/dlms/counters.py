@@ -29,15 +29,8 @@ class CounterFile:
 
     def __init__(self, path: Path, first: int = 1) -> None:
         self._path = path
-        try:
-            text = path.read_text(encoding="ascii")
-        except FileNotFoundError:
-            text = str(first)
-        except (OSError, UnicodeDecodeError) as error:
-            raise MeterFaultError(FaultKind.LOCAL, f"{path}: {error}") from error
-        if not text.strip().isdigit():
-            raise MeterFaultError(FaultKind.LOCAL, f"{path} holds {text[:40]!r}, expected a counter")
-        self._next = self._reserved = max(int(text), first)
+        kept = seen_counter(path)
+        self._next = self._reserved = max(kept, first)
 
     def take(self) -> int:
         """Returns a counter that was never used.
@@ -62,20 +55,46 @@ class CounterFile:
     def _reserve(self, end: int) -> None:
         if end > LAST:
             raise MeterFaultError(FaultKind.LOCAL, f"{self._path}: the key has no invocation counters left")
-        new = self._path.with_suffix(".new")
-        try:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            try:
-                os.write(descriptor, f"{end}\n".encode())
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            new.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise MeterFaultError(FaultKind.LOCAL, f"{self._path}: {error.strerror}") from error
+        keep_counter(self._path, end)
         self._reserved = end
+
+
+def seen_counter(path: Path) -> int:
+    """Returns the counter in a file, -1 where there is none.
+
+    Raises:
+        MeterFaultError: the file holds something else.
+    """
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return -1
+    except (OSError, UnicodeDecodeError) as error:
+        raise MeterFaultError(FaultKind.LOCAL, f"{path}: {error}") from error
+    if not text.isdigit():
+        raise MeterFaultError(FaultKind.LOCAL, f"{path} holds {text[:40]!r}, expected a counter")
+    return int(text)
+
+
+def keep_counter(path: Path, counter: int) -> None:
+    """Puts a counter on disk; once this returns it survives a loss of power.
+
+    Raises:
+        MeterFaultError: it cannot.
+    """
+    new = path.with_suffix(f"{path.suffix}-new")
+    try:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, f"{counter}\n".encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        new.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise MeterFaultError(FaultKind.LOCAL, f"{path}: {error.strerror}") from error

@@ -10,13 +10,16 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from s4g_gateway.model import Reason, Value
 from s4g_gateway.model import quality as q
 from s4g_gateway.workers.contract import Channel
 from s4g_gateway.workers.dlms import axdr
+from s4g_gateway.workers.dlms.counters import keep_counter, seen_counter
 from s4g_gateway.workers.dlms.faults import FaultKind, MeterFaultError, bad_answer
+from s4g_gateway.workers.dlms.plan import MeterPlan
 from s4g_gateway.workers.dlms.protection import Keys
 from s4g_gateway.workers.dlms.reader import MeterReader
 from s4g_gateway.workers.dlms.services import length
@@ -120,10 +123,7 @@ class PushListener(threading.Thread):
                 if plan.push_objects and plan.ciphered and plan.meter_system_title == title:
                     keys = Keys(encryption=plan.encryption_key, authentication=plan.authentication_key)
                     plain, counter = keys.open(title, apdu[offset:])
-                    with self._lock:
-                        if counter <= self._counters.get(plan.name, -1):
-                            raise bad_answer(f"invocation counter {counter} was used before: a replay")
-                        self._counters[plan.name] = counter
+                    self._check_counter(plan, counter)
                     return reader, plain
             raise bad_answer(f"system title {title.hex()} is not that of a meter that may push")
         for reader in self._readers:
@@ -132,6 +132,18 @@ class PushListener(threading.Thread):
             if may_push and host == _address(plan.host):
                 return reader, apdu
         raise bad_answer("no meter that may push unprotected has this address")
+
+    def _check_counter(self, plan: MeterPlan, counter: int) -> None:
+        # kept over restarts: what was recorded before must not be played back after one
+        path = Path(plan.counter_file).with_suffix(".pushed")
+        with self._lock:
+            last = self._counters.get(plan.name)
+            if last is None:
+                last = seen_counter(path)
+            if counter <= last:
+                raise bad_answer(f"invocation counter {counter} was used before: a replay")
+            self._counters[plan.name] = counter
+            keep_counter(path, counter)
 
     def _publish(self, reader: MeterReader, apdu: bytes) -> None:
         if apdu[:1] != bytes((_DATA_NOTIFICATION,)) or len(apdu) < 7:
