@@ -23,6 +23,7 @@ def main() -> None:
         ("senml", ()),
         ("iec104", ()),
         ("iec61850", ()),
+        ("workers", ()),
         ("gateway", ("--seconds", str(arguments.seconds))),
     ):
         print(f"\n== {name}", flush=True)
