@@ -1,7 +1,9 @@
 """The simulated DLMS meter, read by a client that shares no code with it (dlms-cosem, tests only)."""
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -163,3 +165,29 @@ async def test_the_load_profile_is_read_by_range(serve):
     found = await asyncio.to_thread(rows)
     assert 8 <= len(found) <= 9
     assert all(len(row) == 4 for row in found)
+
+
+@pytest.mark.parametrize("link", ["wrapper", "hdlc"])
+@pytest.mark.parametrize(
+    ("names", "mode"),
+    [("ln", "none"), ("ln", "lls"), ("ln", "gmac"), ("ln", "gmac-ciphered"), ("sn", "none"), ("sn", "lls")],
+)
+async def test_gurux_with_its_own_framing_reads_it(serve, link, names, mode):
+    """What Gurux itself cannot do (HLS and ciphering by short names) is left to our own worker's tests."""
+    pytest.importorskip("gurux_dlms")
+    meter, house = household(mode)
+    server = await serve(meter, link=link)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("gurux_reader.py")),
+        str(server.port),
+        link,
+        names,
+        mode,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert int(output) == round(-house.state.export_w)
