@@ -154,6 +154,8 @@ class RawMaster:
         self.loop = asyncio.get_running_loop()
         self.link = Link(Role.CONTROLLING, LinkParameters(k=k, w=w), self.loop.time())
         self.asdus = []
+        # Objects of events by address, never cleared: (value, quality, time), decoded once.
+        self.events = {}
         self.octets = b""
         self.closed = None
         self.started = False
@@ -190,11 +192,18 @@ class RawMaster:
         for event in self.link.events():
             if isinstance(event, AsduReceived):
                 self.asdus.append(event.asdu)
+                self.note(event.asdu)
             elif isinstance(event, TransferStarted):
                 self.started = True
             elif isinstance(event, Closed):
                 self.closed = event.reason
         self.flush()
+
+    def note(self, octets):
+        if octets[2] & 63 == Cause.SPONTANEOUS:
+            for item in decode_asdu(octets).objects:
+                time_ns = None if item.time is None else item.time.time_ns
+                self.events.setdefault(item.address, []).append((item.value, item.quality, time_ns))
 
     async def until(self, condition, timeout_s=10.0):
         async with asyncio.timeout(timeout_s):
@@ -253,6 +262,7 @@ def kit():
         Device=Device,
         RawMaster=RawMaster,
         GroupTable=GroupTable,
+        LinkParameters=LinkParameters,
         floats=floats,
         member=member,
         point=point,

@@ -62,13 +62,7 @@ class Gateway:
 
 
 def numbers(master, address=COUNTER):
-    return [
-        (round(item.value), item.time.time_ns)
-        for asdu in master.decoded()
-        if asdu.cause == 3
-        for item in asdu.objects
-        if item.address == address
-    ]
+    return [(round(value), time_ns) for value, _, time_ns in master.events.get(address, ())]
 
 
 def first_copies(found):
