@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from s4g_gateway.cli.lean import load_structlog
 from s4g_gateway.cli.site_file import read_site, site_argument
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run(site: Path, log_levels: tuple[str, ...]) -> None:
       s4g run site.toml --log-level warning --log-level sunspec=debug
       kill -HUP $(pidof -x s4g)      # read the site file again
     """
+    load_structlog()
     from s4g_gateway.runtime.logs import configure_logging, parse_levels
 
     configure_logging(parse_levels(log_levels))
