@@ -24,6 +24,7 @@ def main() -> None:
         ("iec104", ()),
         ("iec61850", ()),
         ("workers", ()),
+        ("dlms", ()),
         ("gateway", ("--seconds", str(arguments.seconds))),
     ):
         print(f"\n== {name}", flush=True)
