@@ -142,6 +142,11 @@ class DatabaseImage:
         """Returns the command behind an address that ``command_point`` knows."""
         return self._commands[common_address, address]
 
+    @property
+    def command_references(self) -> Iterator[str]:
+        """Every point that can be commanded."""
+        return (str(command.reference) for command in self._commands.values())
+
     def _walk(self) -> Iterator[ImagePart]:
         """Yields every part once, also if they change meanwhile."""
         done: set[DataSet] = set()

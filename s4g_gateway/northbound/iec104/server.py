@@ -40,7 +40,7 @@ from s4g_gateway.northbound.iec104.station import Station
 from s4g_gateway.northbound.iec104.wire import MasterWire, WireOwner
 from s4g_gateway.runtime.contract import Services
 from s4g_gateway.runtime.journal import Journal
-from s4g_gateway.security import Principal
+from s4g_gateway.security import Action, Principal
 
 if TYPE_CHECKING:
     from s4g_gateway.northbound.iec104.connector import Iec104Outstation
@@ -347,8 +347,30 @@ class OutstationServer(WireOwner):
             self._services.counters.set("master_clock_offset_s", round(offset_s, 3))
 
     def _reset(self, station: Station, event: ResetRequested) -> None:
-        """Empties the event buffer if asked; nobody restarts the gateway from afar."""
-        station.answer(event.token, accepted=event.qualifier is ResetQualifier.EVENT_BUFFER)
+        """Empties the event buffer, or begins anew towards every master, for one that may also command."""
+        principal = self._principals.get((station, event.link))
+        if event.qualifier is ResetQualifier.EVENT_BUFFER:
+            station.answer(event.token, accepted=True)
+            return
+        may_reset = principal is not None and self._may_command(station, principal)
+        self._log.warning(
+            "process reset" if may_reset else "process reset refused",
+            master="" if principal is None else principal.name,
+        )
+        if may_reset:
+            self._services.counters.add("process_resets_total")
+        station.answer(event.token, accepted=may_reset)
+        if may_reset:
+            for other in self._stations:
+                if other is not station:
+                    other.reset()
+
+    def _may_command(self, station: Station, principal: Principal) -> bool:
+        policy = self._services.database.policy
+        return any(
+            policy.allows(principal, Action.CONTROL, reference)
+            for reference in ("*", *station.image.command_references)
+        )
 
     # -- periodic work -----------------------------------------------------------------------------
 

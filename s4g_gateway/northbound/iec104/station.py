@@ -128,6 +128,11 @@ class Station:
         self._settle()
         return heard
 
+    def reset(self) -> None:
+        """Begins anew towards every master."""
+        self.outstation.reset_process()
+        self._settle()
+
     def resume(self, link: int) -> None:
         """Takes word that a link's socket takes data again."""
         self._flush(link)

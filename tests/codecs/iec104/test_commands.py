@@ -405,7 +405,9 @@ def test_a_reset_of_the_process_releases_every_selection(bench: Any, peer: Any) 
     (event,) = bench.events()
     bench.answer(event.token)
     assert bench.events() == [CommandReleased(token, True, ReleaseReason.RESET)]
-    assert peer.ask(EXECUTE) == [con(EXECUTE, negative=True)]
+    bench.wait(0)
+    again = bench.master()
+    assert again.ask(EXECUTE) == [con(EXECUTE, negative=True)]
 
 
 def test_one_link_has_a_bounded_number_of_commands(bench: Any, peer: Any, image: Any) -> None:

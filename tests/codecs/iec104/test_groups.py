@@ -14,6 +14,7 @@ from s4g_gateway.codecs.iec104 import (
     LinkState,
     LinkStopped,
     OutstationConfig,
+    ResetRequested,
     TypeId,
     pack_asdus,
 )
@@ -412,3 +413,69 @@ def test_a_loss_before_the_start_is_signalled_like_any_other(make_bench: Any) ->
         ("1e", "00"),
     ]
     assert not any(isinstance(item, EventsDropped) for item in bench.events())
+
+
+RESET = "69 01 06 00 01 00 00 00 00 01"
+
+
+def ask_for_reset(bench: Any, peer: Any) -> int:
+    peer.link.send(bytes.fromhex(RESET), bench.now)
+    bench.outstation.receive_data(peer.number, peer.link.data_to_send(), bench.now, bench.utc_ns)
+    (token,) = [item.token for item in bench.outstation.events() if isinstance(item, ResetRequested)]
+    return int(token)
+
+
+def test_a_reset_is_confirmed_then_every_link_closes_and_comes_back_to_a_remote_reset(
+    make_bench: Any, image: Any
+) -> None:
+    image.points[1, 10] = (TypeId.M_SP_NA_1, 1, 0)
+    bench = make_bench(
+        groups=(GroupConfig(name="scada"), GroupConfig(name="market")), end_of_initialisation="once"
+    )
+    peer, other, idle = bench.master("scada"), bench.master("market"), bench.connect("market")
+    assert bench.answer(ask_for_reset(bench, peer))
+    bench.publish(event(1))
+    assert peer.take() == [RESET.replace("06", "07", 1)]
+    assert other.take() == []
+    bench.wait(0)
+    closed = [item for item in bench.events() if isinstance(item, LinkClosed)]
+    assert {item.link for item in closed} == {peer.number, other.number, idle.number}
+    assert {(item.reason, item.fault) for item in closed} == {("the process was reset", None)}
+    for group in ("scada", "market"):
+        again = bench.connect(group).start()
+        assert again.take() == ["46 01 04 00 01 00 00 00 00 02", event(1)]
+        assert "01 01 14 00 01 00 0a 00 00 01" in again.ask("64 01 06 00 01 00 00 00 00 14")
+
+
+def test_a_reset_waits_for_room_to_confirm_and_answers_nothing_more(bench: Any) -> None:
+    peer = bench.master()
+    peer.deaf = True
+    # Twelve frames fill the window.
+    bench.publish(*(event(n, cause=(3, 11)[n % 2]) for n in range(1, 30)))
+    for _ in range(13):
+        bench.outstation.data_to_send(peer.number, bench.now)
+    token = ask_for_reset(bench, peer)
+    bench.outstation.answer_command(token, True, bench.now, bench.utc_ns)
+    assert bench.outstation.data_to_send(peer.number, bench.now) == b""
+    bench.wait(0)
+    assert peer.number in bench.outstation.group_status("scada").links
+    peer.link.send(bytes.fromhex("64 01 06 00 01 00 00 00 00 14"), bench.now)
+    bench.outstation.receive_data(peer.number, peer.link.data_to_send(), bench.now, bench.utc_ns)
+    bench.wait(15)  # t1: the master takes nothing
+    assert bench.outstation.group_status("scada").links == ()
+    assert len(bench.connect().start().take()) == 29
+
+
+def test_the_master_empties_the_buffer_of_time_tagged_events_only(make_bench: Any) -> None:
+    bench = make_bench()
+    tagged = "1e 01 03 00 01 00 07 00 00 01 00 00 00 01 01 01 1a"
+    bench.publish(event(1), tagged, event(2))
+    peer = bench.connect()
+    peer.link.start(0.0)
+    bench.outstation.receive_data(peer.number, peer.link.data_to_send(), 0.0, bench.utc_ns)
+    peer.link.receive_data(bytes.fromhex("68 04 0b 00 00 00"), 0.0)
+    peer.link.send(bytes.fromhex("69 01 06 00 01 00 00 00 00 02"), 0.0)
+    bench.outstation.receive_data(peer.number, peer.link.data_to_send(), 0.0, bench.utc_ns)
+    (token,) = [item.token for item in bench.outstation.events() if isinstance(item, ResetRequested)]
+    assert bench.outstation.answer_command(token, True, 0.0, bench.utc_ns)
+    assert bench.outstation.group_status("scada").buffered == 2

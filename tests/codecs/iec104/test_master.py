@@ -170,7 +170,6 @@ def test_clock_read_test_and_reset(pair: Pair) -> None:
         RequestProgress(
             reset, Outcome.CONFIRMED, True, decode_columns(bytes.fromhex("69 01 07 09 01 00 00 00 00 01"))
         ),
-        StationInitialised(1, 2),
     ]
 
 

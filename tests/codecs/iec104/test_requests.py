@@ -288,8 +288,9 @@ def test_a_general_reset_sends_the_end_of_initialisation_anew(make_bench: Any, s
     assert peer.take() == ["46 01 04 00 01 00 00 00 00 01", "46 01 04 00 02 00 00 00 00 01"]
     peer.ask("69 01 06 00 01 00 00 00 00 01")
     bench.answer(bench.events()[-1].token)
-    assert peer.take() == [
-        "69 01 07 00 01 00 00 00 00 01",
+    assert peer.take() == ["69 01 07 00 01 00 00 00 00 01"]
+    bench.wait(0)
+    assert bench.connect().start().take() == [
         "46 01 04 00 01 00 00 00 00 02",
         "46 01 04 00 02 00 00 00 00 02",
     ]

@@ -122,11 +122,42 @@ async def test_read_clock_synchronisation_and_reset(kit, tmp_path):
         assert (confirmed.cause, confirmed.negative) == (7, False)
         assert bench.counters.values["master_clock_offset_s"] == pytest.approx(3.0, abs=0.5)
         master.asdus.clear()
-        master.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 1)
+        master.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 3)
         master.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 2)
-        await master.until(lambda: len(master.asdus) == 2)
-        assert [(a.cause, a.negative) for a in master.decoded()] == [(7, True), (7, False)]
+        master.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 1)
+        while master.closed is None:
+            await master.pump()
+        assert [(a.cause, a.negative) for a in master.decoded()] == [(7, True), (7, False), (7, False)]
         await master.close()
+        master = await kit.RawMaster.connect(bench.port)
+        await master.until(lambda: master.asdus)
+        (ended,) = master.decoded()
+        assert (ended.type_id, ended.cause, ended.objects[0].value) == (TypeId.M_EI_NA_1, 4, 2)
+        await master.interrogate()
+        assert {value for _, value, _ in master.points().values()} == {1.0, 2.0}
+        assert bench.counters.values["process_resets_total"] == 1
+        await master.close()
+
+
+async def test_a_reset_reaches_the_masters_of_every_group_and_only_who_may_command_can_ask_for_it(
+    kit, tmp_path
+):
+    groups = (
+        kit.GroupTable(name="viewers", masters=("127.0.0.1",), roles=("VIEWER",)),
+        kit.GroupTable(name="dso", masters=("127.0.0.1",), roles=("SCADA",)),
+    )
+    async with kit.serving(tmp_path, [kit.floats(1)], group=groups) as bench:
+        viewer = await kit.RawMaster.connect(bench.port)
+        scada = await kit.RawMaster.connect(bench.port)
+        viewer.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 1)
+        await viewer.until(lambda: any(a.type_id == TypeId.C_RP_NA_1 for a in viewer.decoded()))
+        assert viewer.decoded()[-1].negative
+        scada.send(TypeId.C_RP_NA_1, Cause.ACTIVATION, 0, 1)
+        for master in (scada, viewer):
+            while master.closed is None:
+                await master.pump()
+            await master.close()
+        assert [a.negative for a in scada.decoded() if a.type_id == TypeId.C_RP_NA_1] == [False]
 
 
 async def test_end_of_initialisation_for_every_station(kit, tmp_path):

@@ -136,8 +136,8 @@ class ClockSynchronised:
 class ResetRequested:
     """A master asks to reset the process; answer with ``answer_command``.
 
-    Accepting EVENT_BUFFER empties the event buffer of the link's group; accepting GENERAL forgets
-    selections and sends the end of initialisation anew. The application does the rest.
+    Accepting EVENT_BUFFER empties the event buffer of the link's group; accepting GENERAL is followed by
+    ``Outstation.reset_process``. The application does the rest.
     """
 
     token: int

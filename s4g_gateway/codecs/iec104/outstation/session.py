@@ -40,6 +40,8 @@ class Session:
         self.max_replies = max_replies
         self.replies: deque[tuple[bytes, bool]] = deque()
         self.interrogations: deque[Interrogation] = deque()
+        self.is_ending = False
+        """True once the link is to be closed behind the answers that wait for it."""
         self._events_in_a_row = 0
 
     def reply(self, asdu: bytes, *, is_event: bool = False) -> None:

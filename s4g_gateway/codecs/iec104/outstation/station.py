@@ -115,14 +115,17 @@ class Outstation:
         protocol = session.link
         window = protocol.window
         if window:
-            next_event = group.next_event if group.active is session else None
+            next_event = group.next_event if group.active is session and not session.is_ending else None
             while window:
                 asdu, is_event = session.next_asdu(next_event)
                 if not asdu:
                     break
                 protocol.send(asdu, now, group.place if is_event else None)
                 window -= 1
-        return protocol.data_to_send()
+        data = protocol.data_to_send()
+        if session.is_ending and not session.replies:
+            protocol.close("the process was reset")
+        return data
 
     def events(self) -> list[OutstationEvent]:
         """Returns what happened since the last call, oldest first."""
@@ -131,6 +134,8 @@ class Outstation:
 
     def next_deadline(self) -> float | None:
         """Returns when ``handle_deadline`` is due at the latest, monotonic seconds."""
+        if any(session.link.state is LinkState.CLOSED for session in self._sessions.values()):
+            return 0.0  # its last octets have been handed out: see it off
         times = [self._commands.next_deadline(), *(s.link.next_deadline() for s in self._sessions.values())]
         return min((time for time in times if time is not None), default=None)
 
@@ -184,14 +189,25 @@ class Outstation:
             if asked.request.qualifier is ResetQualifier.EVENT_BUFFER:
                 self._groups[asked.session.group].clear_events()
             else:
-                self._commands.release_selections(ReleaseReason.RESET)
-                self._initialisation_cause = _REMOTE_RESET
-                for group in self._groups.values():
-                    group.initialised = False
-                    if group.active is not None:
-                        self._initialise(group, group.active)
+                self.reset_process()
         self._follow(asked.session, now, utc_ns)
         return True
+
+    def reset_process(self) -> None:
+        """Begins anew as after a reset by a master: selections and links go, values and waiting events stay.
+
+        Every link is closed as soon as the answers that wait for it have been handed to its socket. The next
+        STARTDT of each group gets M_EI_NA_1 with COI 2, remote reset.
+
+        Source: IEC 60870-5-5 §6.1 station initialisation (clause unverified).
+        """
+        self._commands.release_selections(ReleaseReason.RESET)
+        self._initialisation_cause = _REMOTE_RESET
+        for group in self._groups.values():
+            group.initialised = False
+        for session in self._sessions.values():
+            session.is_ending = True
+            session.interrogations.clear()
 
     def terminate_command(
         self, token: int, now: float, utc_ns: int, *, accepted: bool = True, returned: Iterable[bytes] = ()
@@ -299,7 +315,7 @@ class Outstation:
         for event in link.events():
             if isinstance(event, AsduReceived):
                 # After a fault or a stop in the same octets no answer is possible, so nothing is done.
-                if link.state is LinkState.STARTED and group.active is session:
+                if link.state is LinkState.STARTED and group.active is session and not session.is_ending:
                     try:
                         self._requests.handle(session, group, event.asdu, now=now, utc_ns=utc_ns)
                     except DecodeError as error:
