@@ -137,6 +137,8 @@ class EventBuffer:
         self._pass_evicted()
 
     def _pass_evicted(self) -> None:
-        # What is on its way to the master is older than what was dropped behind it, and still counts.
-        if self.taken <= self._acknowledged < self._evicted:
+        # What is on its way to the master, or came back from a broken link, is older than what was dropped
+        # behind it, and still counts.
+        came_back = self._places and self._places[0] <= self._evicted
+        if not came_back and self.taken <= self._acknowledged < self._evicted:
             self.taken = self._acknowledged = self._evicted

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s4g_gateway.codecs.iec104 import TypeId, decode_asdu, pack_asdus
@@ -149,3 +149,53 @@ def test_nothing_is_lost_or_reordered(rows: list[tuple[int, int, bool]], hold: i
     got += drain(buffer)
     assert addresses(got) == list(range(1, len(rows) + 1))
     assert buffer.dropped == 0
+
+
+@given(
+    st.integers(1, 60),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "add", "add", "take", "take", "acknowledge", "lose", "clear"]),
+            st.integers(1, 5),
+        ),
+        max_size=60,
+    ),
+)
+@example(4, [("add", 4), ("take", 1), ("add", 5), ("lose", 1)])
+@example(20, [("add", 4), ("take", 1), ("clear", 1), ("lose", 1)])
+def test_nothing_that_waits_or_is_on_its_way_counts_as_settled(
+    capacity: int, steps: list[tuple[str, int]]
+) -> None:
+    buffer = EventBuffer(capacity)
+    on_its_way: list[tuple[bytes, int]] = []
+    for step, number in steps:
+        if step == "add":
+            first = buffer.added + 1
+            buffer.add(
+                pack_asdus(
+                    (TypeId.M_SP_NA_1, TypeId.M_DP_NA_1)[number % 2],
+                    1,
+                    3,
+                    addresses=range(first, first + number),  # as the places
+                    values=[1] * number,
+                )[0]
+            )
+        elif step == "take" and (asdu := buffer.take()):
+            on_its_way.append((asdu, buffer.taken))
+        elif step == "acknowledge" and on_its_way:
+            buffer.acknowledge(on_its_way[min(number, len(on_its_way)) - 1][1])
+            del on_its_way[:number]
+        elif step == "lose":
+            buffer.give_back(on_its_way)
+            on_its_way = []
+        elif step == "clear":
+            buffer.clear()
+        needed = [place for _, place in on_its_way]
+        if not needed and not len(buffer):
+            assert buffer.settled == buffer.added
+        assert all(place > buffer.settled for place in needed)
+    buffer.give_back(on_its_way)
+    settled = buffer.settled
+    waiting = addresses(drain(buffer))
+    assert waiting == sorted(waiting)
+    assert all(address > settled for address in waiting)
