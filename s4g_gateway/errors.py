@@ -11,6 +11,7 @@
     ├── ModelError             a reference, DataSet, Report or table that breaks the model's rules
     ├── ProfileError           mapping data or a profile that contradicts itself
     ├── ConfigError            a configuration file; carries every problem found
+    ├── ControllerError        a plan, series or saved state that a controller cannot work with
     ├── AccessError            a principal without the right
     └── AdapterError           the outside world
         ├── TransientError         worth another try: time-out, refused connection
