@@ -95,6 +95,7 @@ from s4g_gateway.codecs.iec104.master_events import (
 from s4g_gateway.codecs.iec104.outstation.config import EndOfInitialisation, GroupConfig, OutstationConfig
 from s4g_gateway.codecs.iec104.outstation.events import (
     ClockSynchronised,
+    CommandRefused,
     CommandReleased,
     CommandRequested,
     EventsDropped,
@@ -102,6 +103,7 @@ from s4g_gateway.codecs.iec104.outstation.events import (
     LinkStarted,
     LinkStopped,
     OutstationEvent,
+    RefusalReason,
     ReleaseReason,
     ResetRequested,
 )
@@ -127,6 +129,7 @@ __all__ = [
     "Columns",
     "CommandMode",
     "CommandPoint",
+    "CommandRefused",
     "CommandReleased",
     "CommandRequested",
     "CounterQualifier",
@@ -153,6 +156,7 @@ __all__ = [
     "OutstationEvent",
     "ProcessImage",
     "QualityBit",
+    "RefusalReason",
     "ReleaseReason",
     "RequestProgress",
     "ResetQualifier",

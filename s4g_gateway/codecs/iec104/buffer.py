@@ -80,6 +80,8 @@ class EventBuffer:
             and not (last[1] | asdu[1]) & _SEQUENCE
             and last[1] + count <= _COUNT
             and last[2:6] == asdu[2:6]
+            # What came back must keep its own place; see _pass_evicted.
+            and self._places[-1] > self._evicted
         ):
             if not isinstance(last, bytearray):
                 last = waiting[-1] = bytearray(last)

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 
 import structlog
 
-from s4g_gateway.codecs.iec104 import CommandReleased, CommandRequested
+from s4g_gateway.codecs.iec104 import Cause, CommandRefused, CommandReleased, CommandRequested, RefusalReason
 from s4g_gateway.errors import DecodeError
 from s4g_gateway.model import (
     NS_PER_S,
@@ -22,6 +22,7 @@ from s4g_gateway.model import (
 )
 from s4g_gateway.northbound.iec104.station import Station
 from s4g_gateway.profiles.iec104.commands import command_value
+from s4g_gateway.profiles.iec104.refusals import load_refusals
 from s4g_gateway.profiles.iec104.signals import CommandSignal
 from s4g_gateway.runtime.contract import Services
 from s4g_gateway.security import Principal
@@ -50,6 +51,24 @@ class CommandDesk:
         self._services.counters.add("commands_total")
         command = station.image.command(request.common_address, request.address)
         self._start(self._carry_out(station, principal, request, command))
+
+    def refused(self, station: Station, event: CommandRefused) -> None:
+        """Notes a command that the protocol object has refused by itself; the master sees less than this."""
+        row = load_refusals().by_reason[event.reason]
+        command = station.image.command_at(event.common_address, event.address)
+        if event.reason is not RefusalReason.NO_ANSWER:  # that one was counted when it was requested
+            self._services.counters.add("commands_total")
+        self._services.counters.add("commands_rejected_total")
+        self._log.info(
+            "command refused",
+            master=event.peer,
+            reference=None if command is None else command.reference,
+            common_address=event.common_address,
+            address=event.address,
+            add_cause=row.add_cause.name,
+            cause=int(row.cause),
+            detail=row.meaning,
+        )
 
     def release(self, released: CommandReleased) -> None:
         """Gives back a selection that ended without execution."""
@@ -83,16 +102,19 @@ class CommandDesk:
             answer = refused(AddCause.INCONSISTENT_PARAMETERS, str(error))
         else:
             answer = await self._control(principal, request, command, value)
+        cause = Cause.ACTIVATION_CON
         if not answer.accepted:
+            cause = load_refusals().by_add_cause[answer.add_cause].cause
             self._services.counters.add("commands_rejected_total")
             self._log.info(
                 "command refused",
                 master=principal.name,
                 reference=command.reference,
                 add_cause=answer.add_cause.name,
+                cause=int(cause),
                 detail=answer.detail,
             )
-        heard = station.answer(request.token, accepted=answer.accepted, ended=not request.select)
+        heard = station.answer(request.token, accepted=answer.accepted, ended=not request.select, cause=cause)
         if not heard and answer.accepted and request.select:
             self._give_back(request.token)
 

@@ -142,6 +142,10 @@ class DatabaseImage:
         """Returns the command behind an address that ``command_point`` knows."""
         return self._commands[common_address, address]
 
+    def command_at(self, common_address: int, address: int) -> CommandSignal | None:
+        """Returns the command at an address, None where there is none."""
+        return self._commands.get((common_address, address))
+
     @property
     def command_references(self) -> Iterator[str]:
         """Every point that can be commanded."""

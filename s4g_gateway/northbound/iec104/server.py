@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from s4g_gateway.codecs.iec104 import (
     Cause,
     ClockSynchronised,
+    CommandRefused,
     CommandReleased,
     CommandRequested,
     EventsDropped,
@@ -306,6 +307,8 @@ class OutstationServer(WireOwner):
                     station.answer(event.token, accepted=False)
                 else:
                     self._desk.request(station, principal, event)
+            case CommandRefused():
+                self._desk.refused(station, event)
             case CommandReleased():
                 self._desk.release(event)
             case ResetRequested():

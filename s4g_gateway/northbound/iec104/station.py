@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from s4g_gateway.codecs.iec104 import Outstation, OutstationEvent
+from s4g_gateway.codecs.iec104 import Cause, Outstation, OutstationEvent
 from s4g_gateway.model import Report
 from s4g_gateway.northbound.iec104.event_store import EventStore
 from s4g_gateway.northbound.iec104.image import DatabaseImage, ImagePart
@@ -113,16 +113,19 @@ class Station:
             self._is_flush_due = True
             self._loop.call_soon(self._flush_due)
 
-    def answer(self, token: int, *, accepted: bool, ended: bool = False) -> bool:
+    def answer(
+        self, token: int, *, accepted: bool, ended: bool = False, cause: Cause = Cause.ACTIVATION_CON
+    ) -> bool:
         """Answers a command; see ``Outstation.answer_command``.
 
         Args:
             token: of the request.
             accepted: true only when the device has accepted.
             ended: true where the accepted command has also been carried out, so that the termination follows.
+            cause: of a negative answer.
         """
         now_s, utc_ns = self._clock.monotonic_s(), self._clock.wall_ns()
-        heard = self.outstation.answer_command(token, accepted, now_s, utc_ns)
+        heard = self.outstation.answer_command(token, accepted, now_s, utc_ns, cause=cause)
         if heard and accepted and ended:
             self.outstation.terminate_command(token, now_s, utc_ns)
         self._settle()

@@ -6,6 +6,7 @@ from s4g_gateway.profiles.iec104.compare import compare
 from s4g_gateway.profiles.iec104.encoder import DataSetEncoder
 from s4g_gateway.profiles.iec104.export import csv_text, markdown_text, signal_list_rows, write_xlsx
 from s4g_gateway.profiles.iec104.plan import PointOverride, SignalPlan, SignalSettings, plan_signals
+from s4g_gateway.profiles.iec104.refusals import Refusal, Refusals, load_refusals
 from s4g_gateway.profiles.iec104.signals import CommandSignal, Scaling, Signal, SignalList
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "CommandSignal",
     "DataSetEncoder",
     "PointOverride",
+    "Refusal",
+    "Refusals",
     "Scaling",
     "Signal",
     "SignalList",
@@ -21,6 +24,7 @@ __all__ = [
     "command_value",
     "compare",
     "csv_text",
+    "load_refusals",
     "markdown_text",
     "parse_ioa_file",
     "plan_signals",

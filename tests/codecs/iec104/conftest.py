@@ -11,6 +11,7 @@ from s4g_gateway.codecs.iec104 import (
     AsduReceived,
     Closed,
     CommandPoint,
+    CommandRefused,
     FreezeMode,
     GroupConfig,
     Link,
@@ -118,6 +119,8 @@ class Bench:
         self.image = image
         self.peers: list[Peer] = []
         self.history: list[OutstationEvent] = []
+        # Apart, since the answers say nearly the same.
+        self.refusals: list[OutstationEvent] = []
 
     @property
     def utc_ns(self) -> int:
@@ -150,7 +153,8 @@ class Bench:
                     elif isinstance(event, Closed):
                         peer.closed = event
                 moved = moved or bool(up or down)
-        self.history += self.outstation.events()
+        for event in self.outstation.events():
+            (self.refusals if isinstance(event, CommandRefused) else self.history).append(event)
 
     def wait(self, seconds: float) -> None:
         """Lets time pass, with every deadline on the way."""

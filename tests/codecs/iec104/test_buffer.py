@@ -163,6 +163,7 @@ def test_nothing_is_lost_or_reordered(rows: list[tuple[int, int, bool]], hold: i
 )
 @example(4, [("add", 4), ("take", 1), ("add", 5), ("lose", 1)])
 @example(20, [("add", 4), ("take", 1), ("clear", 1), ("lose", 1)])
+@example(2, [("add", 1), ("take", 1), ("clear", 1), ("lose", 1), ("add", 1)])
 def test_nothing_that_waits_or_is_on_its_way_counts_as_settled(
     capacity: int, steps: list[tuple[str, int]]
 ) -> None:

@@ -14,6 +14,7 @@ from s4g_gateway.codecs.iec104 import (
     ClockSynchronised,
     CommandMode,
     CommandPoint,
+    CommandRefused,
     CommandReleased,
     CommandRequested,
     GroupConfig,
@@ -31,6 +32,7 @@ from s4g_gateway.codecs.iec104 import (
     encode_asdu,
 )
 from s4g_gateway.codecs.iec104.apci import encode_i_frame
+from s4g_gateway.codecs.iec104.identifiers import COMMAND_TYPES
 from s4g_gateway.errors import DecodeError
 
 NOW = 1_767_225_600_000_000_000
@@ -140,6 +142,30 @@ def rightly_asked(octets: bytes) -> bool:
     return item.select == (item.address == 51)
 
 
+def negative_replies(sent: bytes) -> list[tuple[int, int, int]]:
+    """Returns (type, common address, object address) of every negative answer in octets that were sent."""
+    found = []
+    while sent:
+        frame, sent = sent[: 2 + sent[1]], sent[2 + sent[1] :]
+        asdu = frame[6:]
+        if asdu and asdu[2] & 0x40:
+            found.append((asdu[0], int.from_bytes(asdu[4:6], "little"), int.from_bytes(asdu[6:9], "little")))
+    return found
+
+
+def refusals(events: list[Any]) -> list[tuple[int, int, int]]:
+    """Returns the same of every refused command that was reported."""
+    return [
+        (event.type_id, event.common_address, event.address)
+        for event in events
+        if isinstance(event, CommandRefused)
+    ]
+
+
+def of_commands(replies: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    return [reply for reply in replies if reply[0] in COMMAND_TYPES]
+
+
 @FAST
 @given(octets=st.one_of(ASDUS, st.sampled_from(VALID), st.binary(min_size=6, max_size=40)))
 @example(octets=bytes.fromhex("67 01 06 00 01 00 00 00 00"))
@@ -155,10 +181,15 @@ def test_every_asdu_is_answered_or_closes_the_link_and_only_right_ones_act(
     outstation.receive_data(link, encode_i_frame(octets, 0, 0), 0.0, NOW)
     events = outstation.events()
     reply = outstation.data_to_send(link, 0.0)
+    assert refusals(events) == of_commands(negative_replies(reply)), "each refusal is answered, and reported"
     for event in events:
-        assert isinstance(event, (CommandRequested, ClockSynchronised, ResetRequested, LinkClosed))
+        assert isinstance(
+            event, (CommandRequested, CommandRefused, ClockSynchronised, ResetRequested, LinkClosed)
+        )
         if isinstance(event, LinkClosed):
             assert isinstance(event.fault, DecodeError)
+        elif isinstance(event, CommandRefused):
+            assert not rightly_asked(octets)
         else:
             assert rightly_asked(octets)
         if isinstance(event, CommandRequested):
@@ -220,12 +251,14 @@ def test_no_stream_breaks_the_outstation(stocked: Any, stream: bytes, cuts: list
                 LinkStopped,
                 LinkClosed,
                 CommandRequested,
+                CommandRefused,
                 CommandReleased,
                 ClockSynchronised,
                 ResetRequested,
             ),
         )
     if not closed:
+        assert refusals(events) == of_commands(negative_replies(sent))
         outstation.handle_deadline(20.0, NOW)
         outstation.handle_deadline(36.0, NOW)
         assert any(isinstance(event, LinkClosed) for event in outstation.events()), "silence ends it"

@@ -24,9 +24,11 @@ from s4g_gateway.codecs.iec104.identifiers import (
 )
 from s4g_gateway.codecs.iec104.outstation.config import OutstationConfig
 from s4g_gateway.codecs.iec104.outstation.events import (
+    CommandRefused,
     CommandReleased,
     CommandRequested,
     OutstationEvent,
+    RefusalReason,
     ReleaseReason,
     ResetRequested,
 )
@@ -94,26 +96,31 @@ class Commands:
             self._release(key, ReleaseReason.EXPIRED)
             selection = None
         select = bool(columns.selects and columns.selects[0])
-        if self._is_refused(session, columns, point, select=select, utc_ns=utc_ns) or self._is_asked(key):
-            refuse(session, asdu)
+        reason = self._refusal(session, columns, point, select=select, utc_ns=utc_ns)
+        if reason is None and self._is_asked(key):
+            reason = RefusalReason.BUSY
+        if reason is not None:
+            self.refuse(session, asdu, reason)
             return
         used: int | None = None
         if select:
             if selection is not None and session is not selection.session:
-                refuse(session, asdu)
+                self.refuse(session, asdu, RefusalReason.SELECTED_ELSEWHERE)
                 return
             if selection is not None:
                 self._release(key, ReleaseReason.RESELECTED)
         elif selection is not None:
-            if session is not selection.session or not selection.fits(columns):
-                if session is selection.session:
-                    self._release(key, ReleaseReason.MISMATCHED)
-                refuse(session, asdu)
+            if session is not selection.session:
+                self.refuse(session, asdu, RefusalReason.SELECTED_ELSEWHERE)
+                return
+            if not selection.fits(columns):
+                self._release(key, ReleaseReason.MISMATCHED)
+                self.refuse(session, asdu, RefusalReason.MISMATCH)
                 return
             used = selection.request.token
             del self._selected[key]
         elif point.mode == CommandMode.SELECT:
-            refuse(session, asdu)
+            self.refuse(session, asdu, RefusalReason.NOT_SELECTED)
             return
         self._token += 1
         header = columns.header
@@ -153,16 +160,36 @@ class Commands:
         )
         self._emit(request)
 
-    def answer(self, token: int, accepted: bool, now: float) -> Asked | None:
+    def refuse(
+        self, session: Session, asdu: bytes, reason: RefusalReason, cause: Cause | None = None
+    ) -> None:
+        """Answers a command negatively, with a cause of its own where there is one, and reports it."""
+        if cause is None:
+            refuse(session, asdu)
+        else:
+            session.reply(answer_to(asdu, cause, negative=True))
+        self._emit(
+            CommandRefused(
+                link=session.number,
+                group=session.group,
+                peer=session.peer,
+                common_address=int.from_bytes(asdu[4:6], "little"),
+                address=int.from_bytes(asdu[6:9], "little"),
+                type_id=TypeId(asdu[0]),
+                reason=reason,
+            )
+        )
+
+    def answer(
+        self, token: int, accepted: bool, now: float, cause: Cause = Cause.ACTIVATION_CON
+    ) -> Asked | None:
         """Confirms or refuses; returns what was asked, None where nobody waits for it any more."""
         asked = self._asked.pop(token, None)
         if asked is None:
             return None
         request = asked.request
         for station in asked.stations or (request.common_address,):
-            asked.session.reply(
-                answer_to(asked.asdu, Cause.ACTIVATION_CON, negative=not accepted, common_address=station)
-            )
+            asked.session.reply(answer_to(asked.asdu, cause, negative=not accepted, common_address=station))
         if accepted and isinstance(request, CommandRequested):
             if request.select:
                 key = request.common_address, request.address
@@ -207,7 +234,11 @@ class Commands:
         for key in [key for key, item in self._selected.items() if now >= item.deadline]:
             self._release(key, ReleaseReason.EXPIRED)
         for token in [token for token, item in self._asked.items() if now >= item.deadline]:
-            refuse(self._asked[token].session, self._asked.pop(token).asdu)
+            asked = self._asked.pop(token)
+            if isinstance(asked.request, CommandRequested):
+                self.refuse(asked.session, asked.asdu, RefusalReason.NO_ANSWER)
+            else:
+                refuse(asked.session, asked.asdu)
             self._emit(CommandReleased(token, False, ReleaseReason.EXPIRED))
         for token in [token for token, item in self._executing.items() if now >= item.deadline]:
             del self._executing[token]
@@ -249,33 +280,36 @@ class Commands:
             refuse(session, self._asked.pop(token).asdu)
             self._emit(CommandReleased(token, False, ReleaseReason.CANCELLED))
             found = True
-        session.reply(answer_to(asdu, Cause.DEACTIVATION_CON, negative=not found))
+        if found:
+            session.reply(answer_to(asdu, Cause.DEACTIVATION_CON))
+        else:
+            self.refuse(session, asdu, RefusalReason.NOTHING_TO_CANCEL)
 
-    def _is_refused(
+    def _refusal(
         self, session: Session, columns: Columns, point: CommandPoint, *, select: bool, utc_ns: int
-    ) -> bool:
+    ) -> RefusalReason | None:
         if self._load(session) >= self._config.max_commands:
-            return True
+            return RefusalReason.BUSY
         if select and point.mode == CommandMode.DIRECT:
-            return True
+            return RefusalReason.NO_SELECT
         value = _value(columns)
-        if not isfinite(value):
-            return True
-        if point.type_id in _TWO_STATE and value not in _REGULAR_STATES:
-            return True
-        if (point.minimum is not None and value < point.minimum) or (
-            point.maximum is not None and value > point.maximum
+        if (
+            not isfinite(value)
+            or (point.type_id in _TWO_STATE and value not in _REGULAR_STATES)
+            or (point.minimum is not None and value < point.minimum)
+            or (point.maximum is not None and value > point.maximum)
         ):
-            return True
+            return RefusalReason.VALUE
         if columns.times:
             tag = columns.times[0]
             age_ns = utc_ns - tag.time_ns
-            return (
+            if (
                 tag.invalid
                 or age_ns > self._config.command_max_age_s * _NS_PER_S
                 or -age_ns > self._config.command_max_ahead_s * _NS_PER_S
-            )
-        return False
+            ):
+                return RefusalReason.TIME_TAG
+        return None
 
 
 def fits(point: CommandPoint, type_id: TypeId) -> bool:

@@ -100,6 +100,48 @@ class ReleaseReason(StrEnum):
     RESET = "the process was reset"
 
 
+class RefusalReason(StrEnum):
+    """Why the outstation refused a command by itself."""
+
+    UNKNOWN_CAUSE = "a cause that a command does not have"
+    UNKNOWN_STATION = "no such station"
+    UNKNOWN_ADDRESS = "no command at this address"
+    WRONG_TYPE = "a command of another type stands at this address"
+    MALFORMED = "P/N bit, several objects, SQ = 1, or a date that is none"
+    VALUE = "no number, no permitted state, or beyond the limits"
+    TIME_TAG = "time tag too old, too far ahead, or invalid"
+    NO_SELECT = "the point cannot be selected"
+    NOT_SELECTED = "the point has not been selected"
+    MISMATCH = "execute differs from select"
+    SELECTED_ELSEWHERE = "another link has selected the point"
+    BUSY = "the point or the link waits for an earlier command"
+    NO_ANSWER = "the application did not answer in time"
+    NOTHING_TO_CANCEL = "no selection to cancel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandRefused:
+    """A command was answered negatively without the application; nothing is to be done.
+
+    Attributes:
+        link: who asked.
+        group: redundancy group of that link.
+        peer: as given to ``open_link``.
+        common_address: the station addressed.
+        address: information object address, 0 where the octets have none.
+        type_id: 45 to 51 or 58 to 64.
+        reason: why.
+    """
+
+    link: int
+    group: str
+    peer: str
+    common_address: int
+    address: int
+    type_id: TypeId
+    reason: RefusalReason
+
+
 @dataclass(frozen=True, slots=True)
 class CommandReleased:
     """A selection ended without execution, or a request will not be answered any more.
@@ -166,6 +208,7 @@ OutstationEvent = (
     | LinkStopped
     | LinkClosed
     | CommandRequested
+    | CommandRefused
     | CommandReleased
     | ClockSynchronised
     | ResetRequested

@@ -23,7 +23,7 @@ from s4g_gateway.codecs.iec104.identifiers import (
 )
 from s4g_gateway.codecs.iec104.outstation.commands import Commands, fits, refuse
 from s4g_gateway.codecs.iec104.outstation.config import OutstationConfig
-from s4g_gateway.codecs.iec104.outstation.events import ClockSynchronised, OutstationEvent
+from s4g_gateway.codecs.iec104.outstation.events import ClockSynchronised, OutstationEvent, RefusalReason
 from s4g_gateway.codecs.iec104.outstation.group import RedundancyGroup
 from s4g_gateway.codecs.iec104.outstation.process_image import ProcessImage
 from s4g_gateway.codecs.iec104.outstation.session import Interrogation, Session
@@ -90,11 +90,11 @@ class Requests:
             session.reply(answer_to(asdu, Cause.UNKNOWN_TYPE, negative=True))
             return
         if header.cause not in CAUSES[type_id]:
-            session.reply(answer_to(asdu, Cause.UNKNOWN_CAUSE, negative=True))
+            self._deny(session, asdu, Cause.UNKNOWN_CAUSE, RefusalReason.UNKNOWN_CAUSE)
             return
         stations = self._stations(header, type_id)
         if not stations:
-            session.reply(answer_to(asdu, Cause.UNKNOWN_COMMON_ADDRESS, negative=True))
+            self._deny(session, asdu, Cause.UNKNOWN_COMMON_ADDRESS, RefusalReason.UNKNOWN_STATION)
             return
         check_structure(asdu)
         if header.negative:
@@ -109,7 +109,8 @@ class Requests:
         if type_id in COMMAND_TYPES:
             point = self._image.command_point(header.common_address, columns.addresses[0])
             if point is None or not fits(point, type_id):
-                session.reply(answer_to(asdu, Cause.UNKNOWN_OBJECT_ADDRESS, negative=True))
+                reason = RefusalReason.UNKNOWN_ADDRESS if point is None else RefusalReason.WRONG_TYPE
+                self._deny(session, asdu, Cause.UNKNOWN_OBJECT_ADDRESS, reason)
                 return
             self._commands.request(session, asdu, columns, point, now=now, utc_ns=utc_ns)
         elif type_id is TypeId.C_RD_NA_1:
@@ -134,8 +135,16 @@ class Requests:
             return sorted(served) if type_id in _BROADCAST else []
         return [header.common_address] if header.common_address in served else []
 
+    def _deny(self, session: Session, asdu: bytes, cause: Cause, reason: RefusalReason) -> None:
+        if asdu[0] in COMMAND_TYPES:
+            self._commands.refuse(session, asdu, reason, cause)
+        else:
+            session.reply(answer_to(asdu, cause, negative=True))
+
     def _refuse(self, session: Session, asdu: bytes) -> None:
-        if asdu[2] & 0x3F == Cause.REQUEST:
+        if asdu[0] in COMMAND_TYPES:
+            self._commands.refuse(session, asdu, RefusalReason.MALFORMED)
+        elif asdu[2] & 0x3F == Cause.REQUEST:
             session.reply(answer_to(asdu, Cause.REQUEST, negative=True))
         else:
             refuse(session, asdu)

@@ -170,7 +170,9 @@ class Outstation:
         for group in targets:
             self._settle(group, utc_ns)
 
-    def answer_command(self, token: int, accepted: bool, now: float, utc_ns: int) -> bool:
+    def answer_command(
+        self, token: int, accepted: bool, now: float, utc_ns: int, *, cause: Cause = Cause.ACTIVATION_CON
+    ) -> bool:
         """Answers a ``CommandRequested`` or ``ResetRequested``.
 
         Args:
@@ -178,11 +180,12 @@ class Outstation:
             accepted: true only when the device has accepted: it becomes the positive confirmation.
             now: monotonic seconds.
             utc_ns: ns since 1970 UTC.
+            cause: of a negative answer: ``ACTIVATION_CON``, or one of the causes 44 to 47.
 
         Returns:
             False where nobody waits for the answer any more: the link was lost, or it came too late.
         """
-        asked = self._commands.answer(token, accepted, now)
+        asked = self._commands.answer(token, accepted, now, Cause.ACTIVATION_CON if accepted else cause)
         if asked is None:
             return False
         if accepted and isinstance(asked.request, ResetRequested):
