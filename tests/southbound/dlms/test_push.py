@@ -59,6 +59,7 @@ async def test_what_is_no_such_message_changes_nothing_and_is_said_once(wait_unt
     it, _ = await listening()
     await push("127.0.0.1", it.connector.push_port, [apdu] * 3)
     await wait_until(lambda: it.counters.values.get("push_refused_total") == 3, SLOW_S)
+    await wait_until(lambda: said(it), SLOW_S)
     assert said(it) == ["pushed message refused"]
     await push("127.0.0.1", it.connector.push_port, [data_notification(body(8))])
     await wait_until(lambda: len(it.database.reports) == 2, SLOW_S)

@@ -91,5 +91,5 @@ async def test_a_line_that_is_not_there_is_said(run, wait_until, connector, said
         meter="landis-gyr-zmg310", serial=SerialLine(path="/dev/no-such-line"), link="hdlc", period_s=0.2
     )
     it = run(connector(table))
-    await wait_until(lambda: it.database.reports, SLOW_S)
+    await wait_until(lambda: it.counters.values.get("failed_readings_total", 0) >= 2, SLOW_S)
     assert said(it) == ["meter lost"]
