@@ -1,6 +1,6 @@
 """What the gateway costs per point, beside a bare script; how far it goes; how long a change takes.
 
-    python -m benchmarks.gateway [cost] [load] [latency] [--seconds 60]
+    python -m benchmarks.gateway [cost] [load] [latency] [saturation] [--seconds 60]
 
 Each part starts its own simulator, Mosquitto, sink and gateway as child processes; CPU and memory are those of the
 gateway process alone, read from /proc.
@@ -61,6 +61,7 @@ host = "127.0.0.1"
 port = {port}
 [[southbound.device]]
 registers = "registers.toml"
+period_s = {period_s}
 logical_devices = {{ device = "D{number}" }}
 """
 
@@ -136,10 +137,10 @@ def mosquitto(directory: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def simulator(
-    kind: str, devices: int, registers: int = 100
+    kind: str, devices: int, registers: int = 100, period_s: float = 1.0
 ) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    arguments = (str(HERE / "load_devices.py"), kind, str(devices), "--registers", str(registers))
-    with python(*arguments) as process:
+    arguments = [str(HERE / "load_devices.py"), kind, str(devices)]
+    with python(*arguments, "--registers", str(registers), "--period", str(period_s)) as process:
         yield process, line_of(process)
 
 
@@ -197,30 +198,45 @@ def total(found: dict[str, Any], name: str) -> float:
     return sum(connector["counters"].get(name, 0) for connector in found["connectors"])
 
 
-def measure_gateway(kind: str, devices: int, registers: int, form: str, seconds: float) -> dict[str, Any]:
+def busy_s() -> float:
+    """Returns how long all cores of the machine together have been busy."""
+    user, nice, system, _idle, _waiting, interrupt, soft = map(
+        int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    )
+    return (user + nice + system + interrupt + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def measure_gateway(
+    kind: str, devices: int, registers: int, form: str, seconds: float, *, period_s: float = 1.0
+) -> dict[str, Any]:
     """Runs the gateway under a load and returns what it cost and what arrived."""
     template = INVERTER if kind == "inverters" else REGISTERS
-    with tempfile.TemporaryDirectory() as folder, simulator(kind, devices, registers) as (_, ports):
+    with tempfile.TemporaryDirectory() as folder, simulator(kind, devices, registers, period_s) as (_, ports):
         directory = Path(folder)
         (directory / "registers.toml").write_text(register_table(registers))
-        tables = "".join(template.format(number=number, port=port) for number, port in enumerate(ports))
+        tables = "".join(
+            template.format(number=number, port=port, period_s=period_s) for number, port in enumerate(ports)
+        )
         with (
             mosquitto(directory) as mqtt_port,
             gateway(directory, tables, mqtt_port, form=form) as (process_id, iec104_port),
             sink(mqtt_port, iec104_port) as consumers,
         ):
             time.sleep(WARM_UP_S + devices / 100)
-            usage = Usage(process_id)
+            usage, busy_before_s = Usage(process_id), busy_s()
             before, arrived_before = status(directory), counts(consumers)
             time.sleep(seconds)
             after, arrived = status(directory), counts(consumers)
             elapsed_s, cpu_s = usage.seconds(), usage.cpu_s()
             updates = after["database"]["updates_total"] - before["database"]["updates_total"]
+            changes = after["database"]["changes_total"] - before["database"]["changes_total"]
             return {
                 "seconds": elapsed_s,
                 "points_per_s": updates / elapsed_s,
+                "changes_per_s": changes / elapsed_s,
                 "cpu_us_per_point": 1e6 * cpu_s / updates,
                 "cpu_percent": 100 * cpu_s / elapsed_s,
+                "machine_percent": 100 * (busy_s() - busy_before_s) / elapsed_s / (os.cpu_count() or 1),
                 "rss_mb": usage.rss_mb(),
                 "mqtt_messages_per_s": (arrived["messages"] - arrived_before["messages"]) / elapsed_s,
                 "iec104_objects_per_s": (arrived["objects"] - arrived_before["objects"]) / elapsed_s,
@@ -262,7 +278,9 @@ def measure_latency(seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, simulator("registers", 50) as (devices, ports):
         directory = Path(folder)
         (directory / "registers.toml").write_text(register_table(100))
-        tables = "".join(REGISTERS.format(number=number, port=port) for number, port in enumerate(ports))
+        tables = "".join(
+            REGISTERS.format(number=number, port=port, period_s=1.0) for number, port in enumerate(ports)
+        )
         scada = '[[northbound.point]]\nreference = "D0/MMXU1.TotW"\nioa = 900001\n'
         with (
             mosquitto(directory) as mqtt_port,
@@ -309,7 +327,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", default=["cost", "load", "latency"])
+    parser.add_argument("parts", nargs="*", default=["cost", "load", "latency", "saturation"])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -331,6 +349,11 @@ def main() -> None:
     if "latency" in arguments.parts:
         results["latency"] = measure_latency(arguments.seconds)
         shown("fetched by poll to consumer, 5,000 points/s", results["latency"])
+    if "saturation" in arguments.parts:
+        from benchmarks.saturation import search
+
+        print("\nsaturation: 1,000 devices x 100 points, all changing, MQTT (CBOR) and IEC 104", flush=True)
+        results["saturation"] = search(min(arguments.seconds, 15.0))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 

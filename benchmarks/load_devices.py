@@ -37,12 +37,13 @@ async def main() -> None:
     parser.add_argument("kind", choices=("registers", "inverters"))
     parser.add_argument("devices", type=int)
     parser.add_argument("--registers", type=int, default=100)
+    parser.add_argument("--period", type=float, default=1.0, help="s between changes of the registers")
     arguments = parser.parse_args()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if arguments.kind == "registers":
-        fleet = Fleet(arguments.devices - 1, arguments.registers)
+        fleet = Fleet(arguments.devices - 1, arguments.registers, period_s=arguments.period)
         witness = Witness(fleet.unit, fleet)
         first = ModbusTcpServer(witness)
         await first.start()
