@@ -11,7 +11,7 @@ import sys
 import c104
 
 SIZE, WINDOW, EVENTS = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "events"
-SETPOINT = 200_001
+SETPOINTS = range(200_001, 200_009)
 
 
 def on_setpoint(
@@ -28,8 +28,8 @@ server.protocol_parameters.send_window_size = WINDOW
 station = server.add_station(common_address=1)
 kind = c104.Type.M_ME_TF_1 if EVENTS else c104.Type.M_ME_NC_1
 points = [station.add_point(io_address=10001 + i, type=kind) for i in range(SIZE)]
-setpoint = station.add_point(io_address=SETPOINT, type=c104.Type.C_SE_NC_1)
-setpoint.on_receive(callable=on_setpoint)
+for address in SETPOINTS:
+    station.add_point(io_address=address, type=c104.Type.C_SE_NC_1).on_receive(callable=on_setpoint)
 for i, point in enumerate(points):
     point.value = float(i)
 server.start()

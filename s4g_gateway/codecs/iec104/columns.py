@@ -53,13 +53,18 @@ class Columns:
     times: Sequence[TimeTag] | None
 
 
-def check_structure(data: bytes) -> tuple[AsduHeader, AsduType]:
+def check_structure(data: bytes, header: AsduHeader | None = None) -> tuple[AsduHeader, AsduType]:
     """Returns header and type of an ASDU whose length suits its count and SQ bit, whatever these are.
+
+    Args:
+        data: the octets after the APCI.
+        header: its header where it is known already.
 
     Raises:
         DecodeError: unknown type or another length.
     """
-    header = decode_header(data)
+    if header is None:
+        header = decode_header(data)
     kind = ASDU_TYPES.get(header.type_id)
     if kind is None:
         raise DecodeError(f"type {header.type_id}: expected a known type", offset=0)
@@ -75,19 +80,19 @@ def check_structure(data: bytes) -> tuple[AsduHeader, AsduType]:
     return header, kind
 
 
-def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME) -> Columns:
+def decode_columns(data: bytes, *, coder: TimeCoder = UTC_TIME, header: AsduHeader | None = None) -> Columns:
     """Decodes an ASDU of a known type, column by column.
 
     Args:
         data: the octets after the APCI.
         coder: the zone of its time tags.
+        header: its header where it is known already.
 
     Raises:
         DecodeError: unknown type, wrong length, no objects, SQ or several objects where the type has none,
-        or a
-            time tag that is none.
+            or a time tag that is none.
     """
-    header, kind = check_structure(data)
+    header, kind = check_structure(data, header)
     where = kind.type_id.name
     count = header.count
     if count == 0 or (kind.single and count != 1):

@@ -109,9 +109,7 @@ class Station:
     def publish(self, asdus: Iterable[bytes]) -> None:
         """Gives ASDUs to every group; they leave together at the end of this turn of the loop."""
         self.outstation.publish(asdus, self._clock.wall_ns())
-        if not self._is_flush_due:
-            self._is_flush_due = True
-            self._loop.call_soon(self._flush_due)
+        self._settle_soon()
 
     def answer(
         self, token: int, *, accepted: bool, ended: bool = False, cause: Cause = Cause.ACTIVATION_CON
@@ -128,7 +126,11 @@ class Station:
         heard = self.outstation.answer_command(token, accepted, now_s, utc_ns, cause=cause)
         if heard and accepted and ended:
             self.outstation.terminate_command(token, now_s, utc_ns)
-        self._settle()
+        # Answers of one turn leave together: the system call costs more than everything else of a command.
+        if self.outstation.unanswered_commands:
+            self._settle_soon()
+        else:
+            self._settle()
         return heard
 
     def reset(self) -> None:
@@ -145,6 +147,11 @@ class Station:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _settle_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush_due)
 
     def _flush_due(self) -> None:
         self._is_flush_due = False

@@ -225,9 +225,16 @@ class Commands:
         for key in list(self._selected):
             self._release(key, reason)
 
+    @property
+    def unanswered(self) -> int:
+        """How many requests wait for the application."""
+        return len(self._asked)
+
     def next_deadline(self) -> float | None:
         """Returns when ``expire`` is due."""
-        return min((item.deadline for item in self._items()), default=None)
+        if not (self._asked or self._executing or self._selected):
+            return None
+        return min(item.deadline for item in self._items())
 
     def expire(self, now: float) -> None:
         """Ends selections that were not executed and refuses requests that the application did not answer."""

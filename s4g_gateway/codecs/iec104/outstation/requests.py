@@ -96,12 +96,12 @@ class Requests:
         if not stations:
             self._deny(session, asdu, Cause.UNKNOWN_COMMON_ADDRESS, RefusalReason.UNKNOWN_STATION)
             return
-        check_structure(asdu)
+        check_structure(asdu, header)
         if header.negative:
             self._refuse(session, asdu)
             return
         try:
-            columns = decode_columns(asdu, coder=self._coder)
+            columns = decode_columns(asdu, coder=self._coder, header=header)
         except DecodeError:
             # The octets are all there, but several objects, SQ=1 or a date that is none.
             self._refuse(session, asdu)

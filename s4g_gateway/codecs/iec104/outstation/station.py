@@ -132,12 +132,21 @@ class Outstation:
         events, self._events = self._events, []
         return events
 
+    @property
+    def unanswered_commands(self) -> int:
+        """How many requests the application has yet to answer."""
+        return self._commands.unanswered
+
     def next_deadline(self) -> float | None:
         """Returns when ``handle_deadline`` is due at the latest, monotonic seconds."""
-        if any(session.link.state is LinkState.CLOSED for session in self._sessions.values()):
-            return 0.0  # its last octets have been handed out: see it off
-        times = [self._commands.next_deadline(), *(s.link.next_deadline() for s in self._sessions.values())]
-        return min((time for time in times if time is not None), default=None)
+        earliest = self._commands.next_deadline()
+        for session in self._sessions.values():
+            due = session.link.next_deadline()
+            if due is None:
+                return 0.0  # closed, and its last octets have been handed out: see it off
+            if earliest is None or due < earliest:
+                earliest = due
+        return earliest
 
     def handle_deadline(self, now: float, utc_ns: int) -> None:
         """Does what is due: tests, acknowledgements, expired selections, dead peers."""
