@@ -170,9 +170,11 @@ def _model(request: ScheduleRequest, highspy: Any, np: Any) -> Any:
     slots = len(request.pv_w)
     hours = request.slot_s / _S_PER_H
     lower, upper, cost = _columns(request, highspy.kHighsInf, np)
-    buy = np.asarray(request.buy_price)
-    # Where buying pays, an LP would heat the storage's losses by charging and discharging at one time.
-    exclusive = np.flatnonzero(buy < 0)
+    # Where getting rid of energy pays, an LP would burn it by charging and discharging at one time.
+    pays = np.asarray(request.buy_price) < 0
+    if not request.can_curtail:
+        pays |= (np.asarray(request.sell_price) < 0) | (request.export_limit_w is not None)
+    exclusive = np.flatnonzero(pays)
     at = np.arange(slots)
     entries = [
         (at, _BOUGHT, 1.0),

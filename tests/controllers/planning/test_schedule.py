@@ -107,10 +107,16 @@ def test_a_limit_that_the_load_alone_breaks_is_exceeded_by_as_little_as_possible
     assert found.battery_w.values[2] == pytest.approx(4_000)
 
 
-def test_a_negative_price_does_not_make_the_storage_charge_and_discharge_at_one_time():
-    request = golden(
-        "residential", soc_pct=100.0, buy_price=(-0.05,) * 24, sell_price=(-0.05,) * 24, can_curtail=False
-    )
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"buy_price": (-0.05,) * 24, "sell_price": (-0.05,) * 24},
+        {"buy_price": (0.05,) * 24, "sell_price": (-0.05,) * 24, "load_w": (0.0,) * 24, "can_curtail": False},
+        {"export_limit_w": 0.0, "load_w": (0.0,) * 24, "can_curtail": False},
+    ],
+)
+def test_energy_is_not_burnt_by_charging_and_discharging_at_one_time(changes):
+    request = golden("residential", soc_pct=50.0, **changes)
     check(request, solve_schedule(request))
 
 
